@@ -1,0 +1,1 @@
+"""Where speech comes from, how it is prepared, and what training reads."""
