@@ -1,0 +1,41 @@
+"""Sound files, resampling, mel front-ends and their files, companding, dequantisation."""
+
+from audioflow.audio.checks import AudioLimits, AudioProblem, check_audio
+from audioflow.audio.companding import mu_law_decode, mu_law_encode
+from audioflow.audio.contract import PRESETS, MelContract, get_contract
+from audioflow.audio.convert import compatibility, convert_mel
+from audioflow.audio.dequantize import dequantize, quantize
+from audioflow.audio.filterbank import mel_filterbank
+from audioflow.audio.mel import MelFrontEnd, compress, decompress, frames_of
+from audioflow.audio.mel_files import load_mel, save_mel
+from audioflow.audio.resampling import resample
+from audioflow.audio.torchaudio_shim import torchaudio
+from audioflow.audio.wav import AudioFacts, probe, read_audio, write_audio
+
+__all__ = [
+    "PRESETS",
+    "AudioFacts",
+    "AudioLimits",
+    "AudioProblem",
+    "MelContract",
+    "MelFrontEnd",
+    "check_audio",
+    "compatibility",
+    "compress",
+    "convert_mel",
+    "decompress",
+    "dequantize",
+    "frames_of",
+    "get_contract",
+    "load_mel",
+    "mel_filterbank",
+    "mu_law_decode",
+    "mu_law_encode",
+    "probe",
+    "quantize",
+    "read_audio",
+    "resample",
+    "save_mel",
+    "torchaudio",
+    "write_audio",
+]
