@@ -1,0 +1,1 @@
+"""How good a vocoder is: likelihood, distances, speed, baselines, and a report that can be heard."""

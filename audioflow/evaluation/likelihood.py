@@ -1,0 +1,142 @@
+"""Exact log-likelihood of recordings under a vocoder, given their own mels."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from audioflow.audio import dequantize
+from audioflow.errors import AudioError
+
+if TYPE_CHECKING:
+    from audioflow.vocoders import Vocoder
+
+
+@dataclass(frozen=True)
+class LogLikelihood:
+    """How probable some samples are: a density over amplitudes in [-1, 1], summed over ``samples``.
+
+    Attributes:
+        nats_total: natural logarithm of the density of all samples together.
+        samples: how many samples were counted.
+        dequantised: whether uniform noise of one 16-bit step was added first; without it a density may grow without
+            bound on 16-bit audio (silence is a point mass), so figures with and without do not compare.
+    """
+
+    nats_total: float
+    samples: int
+    dequantised: bool
+
+    @property
+    def nats_per_sample(self) -> float:
+        """Mean log-density of a sample: higher is better."""
+        return self.nats_total / self.samples
+
+    @property
+    def bits_per_sample(self) -> float:
+        """Code length of a 16-bit sample, one step being 2^-15: lower is better."""
+        return bits_per_sample(self.nats_per_sample)
+
+
+def bits_per_sample(nats_per_sample: float) -> float:
+    """Turn a mean log-density over [-1, 1] into the bits that one 16-bit sample costs.
+
+    >>> round(bits_per_sample(math.log(1 / 2)), 6)  # uniform over [-1, 1]: all 16 bits
+    16.0
+    """
+    return 15 - nats_per_sample / math.log(2)
+
+
+def pooled(scores: Iterable[LogLikelihood]) -> LogLikelihood:
+    """Put several scores together: each sample, not each recording, counts the same.
+
+    Raises:
+        AudioError: there is nothing to pool, or scores with and without dequantisation are mixed.
+    """
+    scores = list(scores)
+    if len({score.dequantised for score in scores}) != 1:
+        raise AudioError(
+            "Log-likelihoods can be pooled only if there are some, all with or all without dequantisation."
+        )
+    return LogLikelihood(
+        nats_total=math.fsum(score.nats_total for score in scores),
+        samples=sum(score.samples for score in scores),
+        dequantised=scores[0].dequantised,
+    )
+
+
+def score(
+    vocoder: "Vocoder",
+    wav: Tensor,
+    *,
+    dequantise: bool = True,
+    seed: int = 0,
+    draws: int = 1,
+    speaker: int | None = None,
+) -> LogLikelihood:
+    """Give the log-likelihood of one recording under a vocoder, given the recording's own mel.
+
+    The wav is cut to whole frames. The mel is that of the recording as it is; only the samples that are scored get
+    the dequantisation noise, as in training.
+
+    Args:
+        vocoder: on whatever device it is; the computing happens there.
+        wav: [T] in [-1, 1] at the vocoder's rate.
+        dequantise: whether to add uniform noise of one 16-bit step.
+        seed: of that noise.
+        draws: over how many draws of that noise the log-density is averaged.
+        speaker: index of the speaker, for a vocoder that knows several.
+
+    Raises:
+        AudioError: the wav is shorter than one frame.
+    """
+    if draws < 1:
+        raise ValueError(f"draws is {draws}; at least one is needed")
+    device = device_of(vocoder)
+    wav, mel = whole_frames(vocoder, wav.to(device))
+    voice = None if speaker is None else torch.tensor([speaker], device=device)
+    generator = torch.Generator().manual_seed(seed)
+    nats = []
+    with torch.no_grad():
+        for _ in range(draws if dequantise else 1):
+            # The noise is drawn on the CPU, so that one seed is one figure on every device.
+            scored = dequantize(wav.cpu(), generator).to(device) if dequantise else wav
+            nats.append(float(vocoder.log_prob(scored[None], mel, speaker=voice)))
+    return LogLikelihood(math.fsum(nats) / len(nats), wav.shape[0], dequantise)
+
+
+def score_many(
+    vocoder: "Vocoder", wavs: Iterable[Tensor], *, dequantise: bool = True, seed: int = 0, draws: int = 1
+) -> list[LogLikelihood]:
+    """Score each wav [T]; recording ``i`` gets the noise of ``seed + i``. ``pooled`` makes one figure of the list.
+
+    Raises:
+        AudioError: a wav is shorter than one frame.
+    """
+    return [
+        score(vocoder, wav, dequantise=dequantise, seed=seed + index, draws=draws) for index, wav in enumerate(wavs)
+    ]
+
+
+def whole_frames(vocoder: "Vocoder", wav: Tensor) -> tuple[Tensor, Tensor]:
+    """Cut wav [T] to whole frames, wav [F * hop], and give its mel [1, M, F]; the mel still sees what was cut off.
+
+    Raises:
+        AudioError: the wav is shorter than one frame.
+    """
+    hop = vocoder.contract.hop_length
+    frames = wav.shape[-1] // hop
+    if frames == 0:
+        raise AudioError(f"A wav of {wav.shape[-1]} samples is shorter than one mel frame of {hop}; give a longer one.")
+    with torch.no_grad():
+        mel = vocoder.mel(wav[None])
+    return wav[: frames * hop], mel[..., :frames]
+
+
+def device_of(vocoder: "Vocoder") -> torch.device:
+    """Give the device where a vocoder's parameters are."""
+    device: torch.device = next(vocoder.parameters()).device
+    return device

@@ -1,0 +1,144 @@
+"""The report: one HTML page that holds its sounds, pictures and figures itself and needs no network."""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from torch import Tensor
+
+from audioflow.evaluation.pictures import highest_peak, loudest_decibels, spectrogram_png, waveform_png
+from audioflow.evaluation.results import COLUMNS, Comparison, Row, formatted
+from audioflow.files import atomic_path
+
+# What each column means, for the reader of the page.
+EXPLANATIONS = {
+    "parameters": "numbers that the model has learned",
+    "samples_per_second": "audio samples made in a second on the device below, the median of the runs",
+    "times_real_time": "seconds of speech made in a second; above 1 is faster than speech",
+    "nats_per_sample": "exact log-likelihood of the recording given its mel, a density over amplitudes in [-1, 1]; "
+    "higher is better",
+    "bits_per_sample": "the same as code length of a 16-bit sample, 15 - nats / ln 2; lower is better",
+    "m_stft": "multi-resolution STFT distance from the recording: spectral convergence and log magnitude; "
+    "lower is better",
+    "mel_distance": "mean absolute difference of the log-mels from the recording's, in nats; lower is better",
+    "lsd_db": "log-spectral distance from the recording in dB: RMS over bins, mean over frames; lower is better",
+    "difference": "greatest difference of a sample from the model's first engine with the same noise; "
+    "0 means the same audio",
+}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row's sound for one recording, everything as a data URI.
+
+    Attributes:
+        label: the model's name.
+        engine: how it was sampled.
+        note: a sentence on what is special.
+        seconds: its length.
+        sound: 16-bit WAV.
+        waveform: PNG.
+        spectrogram: PNG.
+    """
+
+    label: str
+    engine: str
+    note: str
+    seconds: float
+    sound: str
+    waveform: str
+    spectrogram: str
+
+
+def write_page(
+    path: str | Path,
+    comparison: Comparison,
+    *,
+    title: str = "audioflow: vocoders side by side",
+    command: str = "",
+    speech: str = "",
+    overwrite: bool = True,
+) -> Path:
+    """Write the page of a comparison, whole or not at all, and give its path; arguments as for ``render_page``.
+
+    Raises:
+        OutputError: the file exists and may not be replaced, or cannot be written.
+    """
+    path = Path(path)
+    page = render_page(comparison, title=title, command=command, speech=speech)
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def render_page(
+    comparison: Comparison,
+    *,
+    title: str = "audioflow: vocoders side by side",
+    command: str = "",
+    speech: str = "",
+) -> str:
+    """Give the page of a comparison as HTML text.
+
+    Args:
+        comparison: what to show.
+        title: of the page.
+        command: that made it, to be repeated by the reader.
+        speech: where the recordings come from and under which licence.
+    """
+    environment = Environment(
+        loader=PackageLoader("audioflow.evaluation", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        command=command,
+        speech=speech,
+        conditions=comparison.conditions(),
+        machine=comparison.machine,
+        columns={name: heading for name, (heading, _) in COLUMNS.items()},
+        explanations=EXPLANATIONS,
+        rows=[(row, formatted(row)) for row in comparison.rows],
+        utterances={name: clips(comparison, name) for name in comparison.inputs},
+    )
+
+
+def clips(comparison: Comparison, name: str) -> list[Clip]:
+    """Give the sounds and pictures of one recording, the recording itself first, all pictures on equal scales."""
+    rows = [row for row in comparison.rows if name in row.audio]
+    sounds = [row.audio[name] for row in rows]
+    peak = highest_peak(sounds)
+    # The recording sets the scale: a model that is too loud shall look so.
+    loudest = loudest_decibels(sounds[:1], comparison.sample_rate)
+    return [_clip(row, row.audio[name], comparison.sample_rate, peak, loudest) for row in rows]
+
+
+def _clip(row: Row, wav: Tensor, sample_rate: int, peak: float, loudest: float) -> Clip:
+    return Clip(
+        label=row.label,
+        engine=row.engine,
+        note=row.note,
+        seconds=wav.shape[-1] / sample_rate,
+        sound=data_uri("audio/wav", wav_bytes(wav, sample_rate)),
+        waveform=data_uri("image/png", waveform_png(wav, sample_rate, peak)),
+        spectrogram=data_uri("image/png", spectrogram_png(wav, sample_rate, loudest)),
+    )
+
+
+def wav_bytes(wav: Tensor, sample_rate: int) -> bytes:
+    """Give wav [T] in [-1, 1] as the bytes of a 16-bit WAV file; what is outside is clipped."""
+    buffer = io.BytesIO()
+    samples = wav.detach().float().cpu().clamp(-1, 1).numpy()
+    soundfile.write(buffer, samples, sample_rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def data_uri(media_type: str, content: bytes) -> str:
+    """Give a file as an address that holds it."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,136 @@
+"""What a comparison found: figures that can be printed, stored and drawn, with the sound they belong to."""
+
+import json
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from audioflow.evaluation.likelihood import LogLikelihood
+from audioflow.evaluation.speed import Timing
+
+# Heading and format of each figure of a row.
+COLUMNS: dict[str, tuple[str, str]] = {
+    "parameters": ("parameters", ",d"),
+    "samples_per_second": ("samples/s", ",.0f"),
+    "times_real_time": ("x real time", ".3g"),
+    "nats_per_sample": ("nats/sample", ".3f"),
+    "bits_per_sample": ("bits/sample", ".3f"),
+    "m_stft": ("M-STFT", ".3f"),
+    "mel_distance": ("mel dist.", ".3f"),
+    "lsd_db": ("LSD dB", ".2f"),
+    "difference": ("max diff.", ".2g"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model under one engine (or a baseline): its figures and its sound. ``None`` means that it has no such figure.
+
+    Attributes:
+        label: the model's name in this comparison.
+        engine: how it was sampled.
+        audio: what it made of each input, wav [T] by the input's name; of a stretch only where ``note`` says so.
+        parameters: how many numbers the model has learned.
+        timing: how long it took to make the audio.
+        likelihood: of the recordings under the model, the same for each of its engines.
+        distances: metric by name, the mean over the inputs.
+        difference: greatest absolute difference from the audio of the model's first engine, same noise.
+        note: a sentence on what is special about the row.
+    """
+
+    label: str
+    engine: str
+    audio: dict[str, Tensor]
+    parameters: int | None = None
+    timing: Timing | None = None
+    likelihood: LogLikelihood | None = None
+    distances: dict[str, float] = field(default_factory=dict)
+    difference: float | None = None
+    note: str = ""
+
+    def figures(self) -> dict[str, float | int | None]:
+        """Give the row's figures by name, in the order of the columns."""
+        timing, likelihood = self.timing, self.likelihood
+        return {
+            "parameters": self.parameters,
+            "samples_per_second": timing.samples_per_second if timing else None,
+            "times_real_time": timing.times_real_time if timing else None,
+            "nats_per_sample": likelihood.nats_per_sample if likelihood else None,
+            "bits_per_sample": likelihood.bits_per_sample if likelihood else None,
+            "m_stft": self.distances.get("m_stft"),
+            "mel_distance": self.distances.get("mel_distance"),
+            "lsd_db": self.distances.get("lsd_db"),
+            "difference": self.difference,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What ``compare`` found: the rows, the recording first, and the conditions under which they were made.
+
+    Attributes:
+        rows: in the order in which they shall be read.
+        sample_rate: of all audio, in Hz.
+        seed: of the noise.
+        temperature: factor on the noise's scale.
+        dequantised: whether the likelihoods are of dequantised samples.
+        machine: facts about hardware and versions, by name.
+    """
+
+    rows: list[Row]
+    sample_rate: int
+    seed: int
+    temperature: float
+    dequantised: bool
+    machine: dict[str, str]
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the recordings."""
+        return list(self.rows[0].audio)
+
+    def conditions(self) -> str:
+        """Say in one sentence what the figures hold for."""
+        noise = "uniform noise of one 16-bit step" if self.dequantised else "none"
+        return (
+            f"{len(self.inputs)} recording(s) at {self.sample_rate} Hz; seed {self.seed}, "
+            f"temperature {self.temperature:g}; dequantisation: {noise}."
+        )
+
+    def table(self) -> str:
+        """Give the figures as lines of aligned plain text, with the conditions and notes below."""
+        cells = [["model", "engine", *(title for title, _ in COLUMNS.values())]]
+        cells += [[row.label, row.engine, *formatted(row).values()] for row in self.rows]
+        widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+        lines = ["  ".join(_aligned(line, widths)).rstrip() for line in cells]
+        lines.insert(1, "  ".join("-" * width for width in widths))
+        notes = [f"{row.label} ({row.engine}): {row.note}" for row in self.rows if row.note]
+        return "\n".join([*lines, "", self.conditions(), *notes])
+
+    def to_json(self) -> str:
+        """Give the figures and conditions, without the audio, as JSON text."""
+        rows = [
+            {"model": row.label, "engine": row.engine, **row.figures(), "note": row.note or None} for row in self.rows
+        ]
+        facts = {
+            "inputs": self.inputs,
+            "sample_rate": self.sample_rate,
+            "seed": self.seed,
+            "temperature": self.temperature,
+            "dequantised": self.dequantised,
+            "machine": self.machine,
+        }
+        return json.dumps({**facts, "rows": rows}, indent=2, ensure_ascii=False)
+
+
+def formatted(row: Row) -> dict[str, str]:
+    """Give a row's figures as text by the name of the column; what it does not have is a dash."""
+    return {name: "-" if value is None else format(value, COLUMNS[name][1]) for name, value in row.figures().items()}
+
+
+def _aligned(line: list[str], widths: list[int]) -> list[str]:
+    """Names to the left, figures to the right."""
+    return [
+        cell.ljust(width) if column < 2 else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+    ]
