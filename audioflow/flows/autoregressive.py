@@ -1,0 +1,67 @@
+"""The affine autoregressive map over time: what a WaveNet with a Gaussian head is, seen as a flow."""
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from audioflow.distributions import Gaussian
+from audioflow.flows.base import Bijection, Direction
+from audioflow.flows.kernels import affine, affine_inverse
+from audioflow.nets.masks import full_precision, masked, wide
+from audioflow.nets.wavenet import CausalWaveNet
+
+
+class CausalAffine(Bijection):
+    r"""With mean and log-scale of each sample given by a causal network from the samples before it:
+
+    .. math::
+        z_t = (x_t - \mu_t)\,e^{-s_t} \qquad x_t = z_t\,e^{s_t} + \mu_t \qquad (\mu_t, s_t) = \text{net}(x_{<t}, c_t) \\
+        \log|\det \partial z / \partial x| = -\textstyle\sum_t s_t
+
+    Data to noise is one pass. Noise to data runs sample by sample (``sequential == "to_data"``), with rings of past
+    activations, so that each step costs one column of the network.
+
+    Args:
+        network: one channel in, two out.
+        law: how the two numbers become mean and log-scale.
+
+    References:
+        Papamakarios, Pavlakou and Murray, "Masked Autoregressive Flow", 2017, https://arxiv.org/abs/1705.07057
+    """
+
+    def __init__(self, network: CausalWaveNet, law: Gaussian) -> None:
+        super().__init__()
+        self.network = network
+        self.law = law
+
+    @override
+    def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x = masked(x, mask)
+        params = self.network(x, self.network.project(cond), mask)
+        with full_precision(x):
+            mean, log_scale = self.law.mean_and_log_scale(params)
+            z, log_derivative = affine_inverse(wide(x), mean, log_scale)
+            return masked(z, mask), masked(log_derivative, mask).sum(dim=(1, 2))
+
+    @override
+    def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        with full_precision(z):
+            z = wide(z)
+            projected = self.network.project(cond)
+            state = self.network.init_state(z.shape[0])
+            previous = z.new_zeros(z.shape[0], 1)
+            steps, log_derivatives = [], []
+            for t in range(z.shape[-1]):
+                share = None if projected is None else projected[..., min(t, projected.shape[-1] - 1)]
+                params, state = self.network.step(state, previous, share)
+                x, log_derivative = affine(z[..., t : t + 1], *self.law.mean_and_log_scale(params[..., None]))
+                previous = x[..., 0]
+                steps.append(x)
+                log_derivatives.append(log_derivative)
+            log_det = masked(torch.cat(log_derivatives, dim=-1), mask).sum(dim=(1, 2))
+            return masked(torch.cat(steps, dim=-1), mask), log_det
+
+    @property
+    @override
+    def sequential(self) -> Direction | None:
+        return "to_data"

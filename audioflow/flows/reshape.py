@@ -1,0 +1,151 @@
+"""Maps that only move values: squeezing time into channels, permuting channels, letting channels leave early."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from audioflow.flows.base import Bijection, Direction, no_log_det
+from audioflow.nets.masks import masked
+
+
+def squeeze(x: Tensor, factor: int) -> Tensor:
+    """``[B, C, T] -> [B, C * factor, T / factor]``: time becomes channels.
+
+    Two channels, four steps, factor 2::
+
+        a0 a1 a2 a3        a0 a2
+        b0 b1 b2 b3   ->   a1 a3
+                           b0 b2
+                           b1 b3
+    """
+    batch, channels, steps = x.shape
+    x = x.reshape(batch, channels, steps // factor, factor).transpose(2, 3)
+    return x.reshape(batch, channels * factor, steps // factor)
+
+
+def unsqueeze(x: Tensor, factor: int) -> Tensor:
+    """Undo :func:`squeeze`: ``[B, C * factor, T] -> [B, C, T * factor]``."""
+    batch, channels, steps = x.shape
+    x = x.reshape(batch, channels // factor, factor, steps).transpose(2, 3)
+    return x.reshape(batch, channels // factor, steps * factor)
+
+
+class Squeezed(Bijection):
+    """A map that works on the signal folded ``factor`` times, and gives it back unfolded.
+
+    ``z = unsqueeze(f(squeeze(x)))``; the log-determinant is that of ``f``, since folding moves values only. ``cond`` and
+    ``mask`` are folded alike, so that a caller needs to know of one rate only.
+
+    Args:
+        factor: steps folded into channels.
+        inner: the map, on ``C * factor`` channels and ``M * factor`` conditioning channels.
+    """
+
+    def __init__(self, factor: int, inner: Bijection) -> None:
+        super().__init__()
+        self.factor = factor
+        self.inner = inner
+
+    @override
+    def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        z, log_det = self.inner.to_noise(squeeze(x, self.factor), *self._fold(cond, mask))
+        return unsqueeze(z, self.factor), log_det
+
+    @override
+    def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x, log_det = self.inner.to_data(squeeze(z, self.factor), *self._fold(cond, mask))
+        return unsqueeze(x, self.factor), log_det
+
+    def _fold(self, cond: Tensor | None, mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        folded = None if cond is None else squeeze(cond, self.factor)
+        return folded, None if mask is None else mask[..., :: self.factor]
+
+    @property
+    @override
+    def sequential(self) -> Direction | None:
+        return self.inner.sequential
+
+    @property
+    @override
+    def constant_log_det(self) -> bool:
+        return self.inner.constant_log_det
+
+    @property
+    @override
+    def time_multiple(self) -> int:
+        return self.factor * self.inner.time_multiple
+
+
+class FactorOut(Bijection):
+    """Let the first channels become noise as they are, and map the rest on.
+
+    ``z = [x_1 ... x_k, f(x_{k+1} ... x_C)]``: the early outputs of WaveGlow, the multi-scale architecture of RealNVP. The
+    noise that was factored out stays a part of ``z``, so the layer is invertible like any other.
+
+    Args:
+        channels: ``k``, the channels that leave.
+        inner: the map for the remaining ones.
+    """
+
+    def __init__(self, channels: int, inner: Bijection) -> None:
+        super().__init__()
+        self.channels = channels
+        self.inner = inner
+
+    @override
+    def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        rest, log_det = self.inner.to_noise(x[:, self.channels :], cond, mask)
+        return torch.cat([masked(x[:, : self.channels], mask), rest], dim=1), log_det
+
+    @override
+    def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        rest, log_det = self.inner.to_data(z[:, self.channels :], cond, mask)
+        return torch.cat([masked(z[:, : self.channels], mask), rest], dim=1), log_det
+
+    @property
+    @override
+    def sequential(self) -> Direction | None:
+        return self.inner.sequential
+
+    @property
+    @override
+    def constant_log_det(self) -> bool:
+        return self.inner.constant_log_det
+
+    @property
+    @override
+    def time_multiple(self) -> int:
+        return self.inner.time_multiple
+
+
+class Permutation(Bijection):
+    """Put the channels in another order: ``z_i = x_{order[i]}``; the log-determinant is zero.
+
+    Args:
+        order: every channel number once.
+    """
+
+    order: Tensor
+    inverse: Tensor
+
+    def __init__(self, order: Sequence[int]) -> None:
+        super().__init__()
+        if sorted(order) != list(range(len(order))):
+            raise ValueError(f"an order names every channel once, unlike {list(order)}")
+        self.register_buffer("order", torch.tensor(list(order)))
+        self.register_buffer("inverse", torch.argsort(self.order))
+
+    @override
+    def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return masked(x[:, self.order], mask), no_log_det(x)
+
+    @override
+    def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return masked(z[:, self.inverse], mask), no_log_det(z)
+
+    @property
+    @override
+    def constant_log_det(self) -> bool:
+        return True

@@ -1,0 +1,118 @@
+"""From mel frames to conditioning features at the sample rate, for any hop length."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
+
+
+class MelNormalizer(nn.Module):
+    """Brings each mel band to zero mean and unit variance: ``(mel - mean) / std``.
+
+    The statistics are buffers, fitted once from training data by an explicit call; until then the layer is the identity.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, n_mels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_mels))
+        self.register_buffer("std", torch.ones(n_mels))
+
+    @torch.no_grad()
+    def fit(self, mel: Tensor, mask: Tensor | None = None) -> None:
+        """Take mean and standard deviation of each band over the valid frames of ``mel [B, M, F]``."""
+        weight = torch.ones_like(mel[:, :1]) if mask is None else mask.to(mel.dtype)
+        count = weight.sum().clamp(min=1)
+        mean = (mel * weight).sum(dim=(0, 2)) / count
+        variance = ((mel - mean[:, None]).square() * weight).sum(dim=(0, 2)) / count
+        self.mean.copy_(mean)
+        # A band that never moves (above the recording's own bandwidth, say) must not be blown up.
+        self.std.copy_(variance.sqrt().clamp(min=0.1))
+
+    def forward(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Normalise ``mel [B, M, F]``; frames outside the mask become zero."""
+        return masked((mel - self.mean[:, None]) / self.std[:, None], mask)
+
+
+class InterpolatingUpsampler(nn.Module):
+    r"""A short convolution over frames, then a learned interpolation between them, for any hop length.
+
+    Sample ``p`` of frame ``f`` is a weighted sum of neighbouring frames, with weights shared by all channels:
+
+    .. math:: c_{m,\,f h + p} = \sum_{j=-1}^{1} w_{p,j}\, a_{m,\,f+j}, \qquad p = 0 \ldots h-1
+
+    ``w`` starts as linear interpolation between the frames' centres. The map is linear and acts on each channel alike,
+    so it commutes with any 1x1 convolution after it: a sampler may project at the frame rate.
+
+    Args:
+        n_mels: mel bands ``M``.
+        cond_channels: channels of the result.
+        hop_length: samples per frame, any number.
+        frame_centre: where in its own hop a frame is centred, in samples: 0 for centred framing.
+        context: frames that the convolution before the interpolation sees on each side.
+    """
+
+    def __init__(
+        self, n_mels: int, cond_channels: int, hop_length: int, frame_centre: float = 0.0, context: int = 2
+    ) -> None:
+        super().__init__()
+        self.hop_length = hop_length
+        self.context = context
+        self.frames = nn.Conv1d(n_mels, cond_channels, 2 * context + 1, padding=context)
+        self.weight = nn.Parameter(self._linear_interpolation(hop_length, frame_centre))
+
+    @property
+    def frame_context(self) -> int:
+        """Frames needed on each side of a frame for its samples to be exact."""
+        return self.context + 1
+
+    @staticmethod
+    def _linear_interpolation(hop_length: int, frame_centre: float) -> Tensor:
+        """Triangular weights ``[hop, 3]`` over the frames ``f - 1, f, f + 1``."""
+        position = torch.arange(hop_length)[:, None] - frame_centre
+        centres = hop_length * torch.tensor([-1.0, 0.0, 1.0])
+        return (1 - (position - centres).abs() / hop_length).clamp(min=0)
+
+    def forward(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``mel [B, M, F]``, frame mask ``[B, 1, F]`` -> ``cond [B, cond_channels, F * hop_length]``."""
+        features = masked(self.frames(masked(mel, mask)), mask)
+        batch, channels, frames = features.shape
+        rows = features.reshape(batch * channels, 1, frames)
+        samples = functional.conv1d(rows, self.weight.to(rows.dtype)[:, None], padding=1)
+        cond = samples.transpose(1, 2).reshape(batch, channels, frames * self.hop_length)
+        return masked(cond, repeat_mask(mask, self.hop_length))
+
+
+class TransposedUpsampler(nn.Module):
+    """WaveGlow's upsampler: one transposed convolution over all channels, cut to ``F * hop_length`` samples.
+
+    The samples of frame ``f`` depend on the frames ``f - taps + 1 ... f``.
+
+    Args:
+        n_mels: mel bands, before and after.
+        hop_length: samples per frame, any number.
+        taps: frames that reach each sample; the kernel has ``taps * hop_length`` samples.
+
+    References:
+        Prenger, Valle and Catanzaro, "WaveGlow", 2018, https://arxiv.org/abs/1811.00002
+    """
+
+    def __init__(self, n_mels: int, hop_length: int, taps: int = 4) -> None:
+        super().__init__()
+        self.hop_length = hop_length
+        self.taps = taps
+        self.upsample = nn.ConvTranspose1d(n_mels, n_mels, taps * hop_length, stride=hop_length)
+
+    @property
+    def frame_context(self) -> int:
+        """Frames needed before a frame for its samples to be exact."""
+        return self.taps - 1
+
+    def forward(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``mel [B, M, F]``, frame mask ``[B, 1, F]`` -> ``cond [B, M, F * hop_length]``."""
+        with full_precision(mel):
+            cond = self.upsample(masked(wide(mel), mask))[..., : mel.shape[-1] * self.hop_length]
+        return masked(cond, repeat_mask(mask, self.hop_length))

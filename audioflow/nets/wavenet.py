@@ -1,0 +1,236 @@
+"""Two networks around the gated stack: one that may look at the past only, and one that sees both sides."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from audioflow.nets.gated_stack import GatedStack, dilation_cycle
+from audioflow.nets.masks import full_precision, masked, wide
+from audioflow.nets.weight_norm import weight_normed
+
+
+class WaveNetConditioner(nn.Module):
+    """A WaveNet that sees both sides: 1x1 in, gated stack, 1x1 out, as in WaveGlow's couplings.
+
+    The last layer starts at zero, so that a flow around it starts as the identity.
+
+    Args:
+        in_channels: channels of ``x``.
+        out_channels: channels of the result.
+        cond_channels: channels of ``cond``.
+        channels: residual and skip channels.
+        layers: dilations are 1, 2, 4, ..., ``2 ** (layers - 1)``.
+        kernel_size: odd.
+
+    References:
+        Prenger, Valle and Catanzaro, "WaveGlow", 2018, https://arxiv.org/abs/1811.00002
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        cond_channels: int,
+        channels: int,
+        layers: int,
+        kernel_size: int = 3,
+    ) -> None:
+        super().__init__()
+        self.start = weight_normed(nn.Conv1d(in_channels, channels, 1))
+        self.stack = GatedStack(
+            channels,
+            channels,
+            cond_channels,
+            dilation_cycle(layers, layers),
+            kernel_size,
+            causal=False,
+        )
+        self.end = nn.Conv1d(channels, out_channels, 1)
+        nn.init.zeros_(self.end.weight)
+        nn.init.zeros_(self.end.bias)  # type: ignore[arg-type]
+
+    @property
+    def context(self) -> int:
+        """Steps seen on each side."""
+        return self.stack.context // 2
+
+    def forward(self, x: Tensor, cond: Tensor | None, mask: Tensor | None = None) -> Tensor:
+        """``x [B, in, T]``, ``cond [B, M, T]`` -> ``[B, out, T]``; first and last layer in float32 under autocast."""
+        with full_precision(x):
+            h = masked(self.start(wide(x)), mask)
+        h = self.stack(h, self.stack.project(cond), mask)
+        with full_precision(x):
+            return masked(self.end(wide(h)), mask)
+
+
+@dataclass
+class StepState:
+    """Everything that one step of a :class:`CausalWaveNet` needs from the steps before it.
+
+    Attributes:
+        step: number of the next step.
+        past: per convolution a ring of its last inputs, ``[B, (kernel_size - 1) * dilation, channels]``.
+        weights: per convolution its taps ``[kernel_size, in, out]`` and bias, weight norm worked out.
+        outputs: per layer the matrix ``[in, out]`` and bias of its output, and likewise of the head.
+    """
+
+    step: int
+    past: list[Tensor]
+    weights: list[tuple[Tensor, Tensor]]
+    outputs: list[tuple[Tensor, Tensor]]
+
+
+class CausalWaveNet(nn.Module):
+    """A WaveNet whose output at ``t`` depends on ``x`` at steps before ``t`` only, and on the conditioning at ``t``.
+
+    Front convolution, gated stack, then ReLU, 1x1, ReLU, 1x1. It runs over a whole signal at once, or step by step with
+    an explicit state; both give the same numbers.
+
+    Args:
+        in_channels: channels of ``x``.
+        out_channels: channels of the result.
+        cond_channels: channels of ``cond``; 0 for none.
+        layers: gated layers.
+        cycle: layers after which the dilations start again at 1.
+        channels: residual channels.
+        skip_channels: channels of the head.
+        kernel_size: taps of the dilated convolutions.
+        front_kernel_size: taps of the first convolution.
+        speaker_channels: channels of a speaker embedding; 0 for none.
+
+    References:
+        van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, https://arxiv.org/abs/1609.03499
+        Paine et al., "Fast Wavenet Generation Algorithm", 2016, https://arxiv.org/abs/1611.09482 (the rings)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        cond_channels: int,
+        layers: int,
+        cycle: int,
+        channels: int,
+        skip_channels: int,
+        kernel_size: int = 2,
+        front_kernel_size: int = 1,
+        speaker_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.front = weight_normed(nn.Conv1d(in_channels, channels, front_kernel_size))
+        self.stack = GatedStack(
+            channels,
+            skip_channels,
+            cond_channels,
+            dilation_cycle(layers, cycle),
+            kernel_size,
+            causal=True,
+            speaker_channels=speaker_channels,
+            residual_scale=0.5**0.5,
+        )
+        self.skip_scale = layers**-0.5
+        self.hidden = weight_normed(nn.Conv1d(skip_channels, skip_channels, 1))
+        self.end = weight_normed(nn.Conv1d(skip_channels, out_channels, 1))
+
+    @property
+    def receptive_field(self) -> int:
+        """Number of past samples that reach one output."""
+        return self.stack.context + self.front.kernel_size[0]
+
+    def project(self, cond: Tensor | None, speaker: Tensor | None = None) -> Tensor | None:
+        """See :meth:`GatedStack.project`."""
+        return self.stack.project(cond, speaker)
+
+    def forward(self, x: Tensor, projected: Tensor | None, mask: Tensor | None = None) -> Tensor:
+        """All steps at once.
+
+        Args:
+            x: ``[B, in, T]``; the output at ``t`` sees ``x[..., :t]``.
+            projected: ``[B, 2 * channels * L, T]`` from :meth:`project`.
+            mask: ``[B, 1, T]`` or ``None``.
+
+        Returns:
+            ``[B, out, T]``, in float32 or wider also under autocast.
+        """
+        with full_precision(x):
+            # One zero in front and the last sample dropped: strictly the past.
+            past = functional.pad(wide(x), (self.front.kernel_size[0], 0))[..., :-1]
+            h = masked(self.front(past), mask)
+        skips = self.stack(h, projected, mask) * self.skip_scale
+        hidden = self.hidden(functional.relu(skips))
+        with full_precision(x):
+            return masked(self.end(functional.relu(wide(hidden))), mask)
+
+    @torch.no_grad()
+    def init_state(self, batch: int) -> StepState:
+        """State before the first step of ``batch`` signals: silence, as if zeros had come before."""
+        convolutions: list[tuple[nn.Conv1d, int]] = [(self.front, 1)]
+        convolutions += list(zip(self.stack.convolutions, self.stack.dilations, strict=True))  # type: ignore[arg-type]
+        pointwise = [*self.stack.outputs, self.hidden, self.end]
+        like = self.end.weight
+        return StepState(
+            step=0,
+            past=[like.new_zeros(batch, max((c.kernel_size[0] - 1) * d, 1), c.in_channels) for c, d in convolutions],
+            weights=[(c.weight.permute(2, 1, 0).contiguous(), _bias(c)) for c, _ in convolutions],
+            outputs=[(c.weight[..., 0].t().contiguous(), _bias(c)) for c in pointwise],  # type: ignore[index,union-attr,arg-type]
+        )
+
+    @torch.no_grad()
+    def step(self, state: StepState, x: Tensor, projected: Tensor | None) -> tuple[Tensor, StepState]:
+        """One step.
+
+        Args:
+            state: from :meth:`init_state` or the step before; consumed, its rings are written in place.
+            x: the sample before this step (zeros before the first), ``[B, in]``.
+            projected: conditioning of this step, ``[B, 2 * channels * L]``.
+
+        Returns:
+            The output at this step, ``[B, out]``, and the state for the next.
+        """
+        stack = self.stack
+        layers = len(stack.dilations)
+        shares = [None] * layers if projected is None else projected.chunk(layers, dim=1)
+        h = self._tap(state, 0, x, 1)
+        skips: Tensor | None = None
+        for layer, dilation in enumerate(stack.dilations):
+            a = self._tap(state, layer + 1, h, dilation)
+            share = shares[layer]
+            if share is not None:
+                a = a + share
+            filter_, gate = a.chunk(2, dim=1)
+            matrix, bias = state.outputs[layer]
+            y = torch.addmm(bias, torch.tanh(filter_) * torch.sigmoid(gate), matrix)
+            if layer < layers - 1:
+                h = (h + y[:, : stack.channels]) * stack.residual_scale
+                y = y[:, stack.channels :]
+            skips = y if skips is None else skips + y
+        assert skips is not None  # noqa: S101  (a stack has at least one layer)
+        out = skips * self.skip_scale
+        for matrix, bias in state.outputs[layers:]:
+            out = torch.addmm(bias, functional.relu(out), matrix)
+        state.step += 1
+        return out, state
+
+    @staticmethod
+    def _tap(state: StepState, index: int, x: Tensor, dilation: int) -> Tensor:
+        """Convolution ``index`` at this step: its new input ``x [B, C]`` and what its ring remembers.
+
+        A ring of kernel 3, dilation 2 holds the inputs of steps t-4 ... t-1; the slot of t-4 is read, then reused::
+
+            step 5:  slot = 5 % 4 = 1:  taps are slots 1 (t-4), 3 (t-2), and x; then slot 1 <- x
+        """
+        taps, bias = state.weights[index]
+        ring = state.past[index]
+        result = torch.addmm(bias, x, taps[-1])
+        for tap in range(taps.shape[0] - 1):
+            result = torch.addmm(result, ring[:, (state.step + tap * dilation) % ring.shape[1]], taps[tap])
+        if taps.shape[0] > 1:
+            ring[:, state.step % ring.shape[1]] = x
+        return result
+
+
+def _bias(layer: nn.Conv1d) -> Tensor:
+    return layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias.detach().clone()

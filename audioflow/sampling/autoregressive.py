@@ -1,0 +1,102 @@
+"""Engines that run an autoregressive WaveNet sample by sample: all give the same audio for the same noise.
+
+``naive`` is the specification: it calls the network on the whole receptive field for every sample. ``cached`` keeps each
+layer's past in rings, so that a step costs one column of the network.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from audioflow.distributions import OutputLaw
+from audioflow.nets.wavenet import CausalWaveNet
+
+Progress = Callable[[int], None]
+"""Called now and then with the number of samples done since the last call."""
+
+BLOCK = 400
+"""Steps whose conditioning is projected together: few enough to keep memory small, enough to make it one product."""
+
+
+class Engine(Protocol):
+    """What an engine is: a function from conditioning and noise to audio."""
+
+    def __call__(
+        self,
+        network: CausalWaveNet,
+        law: OutputLaw,
+        cond: Tensor,
+        noise: Tensor,
+        *,
+        speaker: Tensor | None = None,
+        temperature: float = 1.0,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """``cond [B, M, T]``, ``noise [B, N, T]``, ``speaker [B, S]`` -> audio ``[B, 1, T]`` within [-1, 1]."""
+        ...
+
+
+@torch.inference_mode()
+def sample_naive(
+    network: CausalWaveNet,
+    law: OutputLaw,
+    cond: Tensor,
+    noise: Tensor,
+    *,
+    speaker: Tensor | None = None,
+    temperature: float = 1.0,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Recompute the receptive field for every sample."""
+    batch, _, steps = noise.shape
+    x = noise.new_zeros(batch, 1, steps)
+    for t in range(steps):
+        # The step itself, and the past that reaches it.
+        start = max(0, t - network.receptive_field)
+        projected = network.project(cond[..., start : t + 1], speaker)
+        params = network(law.network_input(x[..., start : t + 1]), projected)
+        x[..., t] = _draw(law, params[..., -1:], noise[..., t : t + 1], temperature)[..., 0]
+        if progress is not None:
+            progress(1)
+    return x
+
+
+@torch.inference_mode()
+def sample_cached(
+    network: CausalWaveNet,
+    law: OutputLaw,
+    cond: Tensor,
+    noise: Tensor,
+    *,
+    speaker: Tensor | None = None,
+    temperature: float = 1.0,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Step with rings of past activations; the conditioning is projected block by block."""
+    batch, _, steps = noise.shape
+    x = noise.new_zeros(batch, 1, steps)
+    state = network.init_state(batch)
+    previous = noise.new_zeros(batch, 1)
+    for start in range(0, steps, BLOCK):
+        stop = min(start + BLOCK, steps)
+        projected = network.project(cond[..., start:stop], speaker)
+        rows = None if projected is None else projected.permute(2, 0, 1).contiguous()
+        for t in range(start, stop):
+            share = None if rows is None else rows[t - start if len(rows) > 1 else 0]
+            params, state = network.step(state, law.network_input(previous), share)
+            sample = _draw(law, params[..., None], noise[..., t : t + 1], temperature)
+            x[..., t : t + 1] = sample
+            previous = sample[..., 0]
+        if progress is not None:
+            progress(stop - start)
+    return x
+
+
+def _draw(law: OutputLaw, params: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    # A sample beyond full scale cannot be written, and would be fed back as something never seen in training.
+    return law.sample(params, noise, temperature).clamp(-1.0, 1.0)
+
+
+ENGINES: dict[str, Engine] = {"cached": sample_cached, "naive": sample_naive}

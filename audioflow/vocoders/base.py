@@ -1,0 +1,206 @@
+"""What every vocoder offers, whatever is inside."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from audioflow.audio import MelContract, MelFrontEnd
+from audioflow.errors import MelError
+from audioflow.nets.masks import mask_of, masked, repeat_mask
+from audioflow.nets.upsample import MelNormalizer
+from audioflow.nets.weight_norm import fold_weight_norm
+from audioflow.sampling import Progress, batch_noise
+
+
+class Vocoder(nn.Module, ABC):
+    """A model of ``p(wav | mel)`` that can be asked for audio and for likelihoods.
+
+    ``mel [B, M, F]`` is in the units of the model's own mel contract, ``wav [B, T]`` in [-1, 1] with
+    ``T = F * hop_length``; ``lengths [B]`` are numbers of mel frames, for batches of unequal length.
+
+    Args:
+        contract: the mel front-end that the model is trained with.
+        config: the constructor's other arguments, from which :func:`audioflow.vocoders.build` makes the model again.
+
+    Attributes:
+        name: the name in recipes and checkpoints.
+        engines: ways to synthesise; the first one is what ``"auto"`` means.
+    """
+
+    name: ClassVar[str]
+    engines: ClassVar[tuple[str, ...]]
+
+    def __init__(self, contract: MelContract, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.contract = contract
+        self.config = dict(config)
+        self.front_end = MelFrontEnd(contract)
+        self.normalizer = MelNormalizer(contract.n_mels)
+
+    @property
+    def noise_channels(self) -> int:
+        """Standard normal numbers that one audio sample consumes."""
+        return 1
+
+    @abstractmethod
+    def _log_prob(self, x: Tensor, mel: Tensor, frame_mask: Tensor | None, speaker: Tensor | None) -> Tensor:
+        """Log-density ``[B]`` of ``x [B, 1, T]``, given the normalised mel."""
+
+    @abstractmethod
+    def _generate(
+        self,
+        noise: Tensor,
+        mel: Tensor,
+        frame_mask: Tensor | None,
+        speaker: Tensor | None,
+        temperature: float,
+        engine: str,
+        progress: Progress | None,
+    ) -> Tensor:
+        """Audio ``[B, 1, T]`` from standard normal noise ``[B, noise_channels, T]`` and the normalised mel."""
+
+    def log_prob(
+        self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None, speaker: Tensor | None = None
+    ) -> Tensor:
+        """Log-likelihood of each recording: a density over amplitudes in [-1, 1].
+
+        Args:
+            wav: ``[B, F * hop_length]``.
+            mel: ``[B, M, F]``.
+            lengths: frames of each utterance, ``[B]``; all of them by default.
+            speaker: speaker numbers ``[B]``, for models that have speakers.
+
+        Returns:
+            Nats per utterance, ``[B]``, in float32 or wider.
+
+        Raises:
+            MelError: the shapes do not fit together or do not fit the model.
+        """
+        self._check_mel(mel)
+        if wav.ndim != 2 or wav.shape != (mel.shape[0], mel.shape[2] * self.contract.hop_length):
+            raise MelError(
+                f"wav {list(wav.shape)} does not belong to mel {list(mel.shape)}: "
+                f"[{mel.shape[0]}, {mel.shape[2] * self.contract.hop_length}] was expected."
+            )
+        frame_mask = mask_of(lengths, mel.shape[-1], wav.dtype)
+        x = masked(wav[:, None], repeat_mask(frame_mask, self.contract.hop_length))
+        return self._log_prob(x, self.normalizer(mel, frame_mask), frame_mask, self._voices(speaker, len(wav)))
+
+    @torch.no_grad()
+    def synthesize(
+        self,
+        mel: Tensor,
+        lengths: Tensor | None = None,
+        temperature: float = 1.0,
+        seed: int | Sequence[int] = 0,
+        engine: str = "auto",
+        speaker: Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Turn mel spectrograms into speech.
+
+        Args:
+            mel: ``[B, M, F]``.
+            lengths: frames of each utterance, ``[B]``; what lies after them comes out as zeros.
+            temperature: how much of the noise is used; 0 gives the most likely path, 1 the model's own law.
+            seed: utterance ``b`` is made with the noise of ``seed + b``, or of ``seed[b]`` where a list is given.
+            engine: one of :attr:`engines`, or ``"auto"``.
+            speaker: speaker numbers ``[B]``, for models that have speakers.
+            progress: called now and then with the number of samples done, by engines that go sample by sample.
+
+        Returns:
+            ``[B, F * hop_length]`` in [-1, 1]; each row as if it had been made alone with its seed.
+
+        Raises:
+            MelError: the mel does not fit the model, or is not finite.
+            ValueError: an unknown engine, or a temperature below zero.
+        """
+        self._check_mel(mel)
+        if not bool(torch.isfinite(mel).all()):
+            raise MelError("The mel holds values that are not finite numbers; make it again from the recording.")
+        if temperature < 0:
+            raise ValueError(f"temperature must not be negative, but is {temperature}")
+        frame_mask = mask_of(lengths, mel.shape[-1], mel.dtype)
+        hop = self.contract.hop_length
+        frames = [mel.shape[-1]] * mel.shape[0] if lengths is None else [int(n) for n in lengths]
+        noise = batch_noise(seed, self.noise_channels, [self._noise_steps(n) for n in frames], mel.dtype, mel.device)
+        voices = self._voices(speaker, mel.shape[0])
+        x = self._generate(
+            noise,
+            self.normalizer(mel, frame_mask),
+            frame_mask,
+            voices,
+            temperature,
+            self._engine(engine),
+            progress,
+        )
+        x = masked(x[..., : mel.shape[-1] * hop], repeat_mask(frame_mask, hop))
+        return x[:, 0].clamp(-1.0, 1.0)
+
+    def forward(self, mel: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """``(mel, lengths) -> (wav, lengths in samples)``: the shape of torchaudio's text-to-speech vocoders."""
+        if lengths is None:
+            lengths = torch.full((mel.shape[0],), mel.shape[-1], device=mel.device)
+        return self.synthesize(mel, lengths), lengths * self.contract.hop_length
+
+    @torch.no_grad()
+    def mel(self, wav: Tensor) -> Tensor:
+        """The mel of ``wav [B, T]`` by the model's own front-end: ``[B, M, ceil(T / hop_length)]``."""
+        mel: Tensor = self.front_end(wav)
+        return mel
+
+    @torch.no_grad()
+    def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> None:
+        """Fit whatever starts from statistics of data, over valid steps; called once, before training.
+
+        Args:
+            wav: ``[B, F * hop_length]``.
+            mel: ``[B, M, F]``.
+            lengths: frames of each utterance.
+        """
+        self.normalizer.fit(mel, mask_of(lengths, mel.shape[-1], mel.dtype))
+
+    def fold_weight_norm(self) -> "Vocoder":
+        """Work out weight normalisation in every layer, for synthesis; the audio stays the same. Returns itself."""
+        fold_weight_norm(self)
+        return self
+
+    def save(self, path: str | Path, provenance: Mapping[str, Any] | None = None) -> None:
+        """Write weights, config and mel contract to one ``.safetensors`` file; see :mod:`audioflow.vocoders.checkpoint`."""
+        from audioflow.vocoders.checkpoint import save  # noqa: PLC0415  (the file format knows the vocoders, not vice versa)
+
+        save(self, path, provenance)
+
+    def _noise_steps(self, frames: int) -> int:
+        """Steps of noise that an utterance of ``frames`` consumes, at least ``frames * hop_length``."""
+        return frames * self.contract.hop_length
+
+    def _check_mel(self, mel: Tensor) -> None:
+        if mel.ndim != 3 or mel.shape[1] != self.contract.n_mels or mel.shape[2] == 0:
+            raise MelError(
+                f"mel {list(mel.shape)} does not fit this model: "
+                f"[batch, {self.contract.n_mels} bands, at least one frame] was expected."
+            )
+
+    def _engine(self, engine: str) -> str:
+        if engine == "auto":
+            return self.engines[0]
+        if engine not in self.engines:
+            raise ValueError(f"{self.name} has no engine {engine!r}, but {', '.join(self.engines)}")
+        return engine
+
+    def _voices(self, speaker: Tensor | None, batch: int) -> Tensor | None:
+        """Speaker embeddings ``[B, S]``; the first speaker where none is named."""
+        embedding = getattr(self, "speaker_embedding", None)
+        if embedding is None:
+            if speaker is not None:
+                raise ValueError(f"this {self.name} was trained without speakers, but speaker numbers were given")
+            return None
+        if speaker is None:
+            speaker = torch.zeros(batch, dtype=torch.long, device=embedding.weight.device)
+        voices: Tensor = embedding(speaker)
+        return voices
