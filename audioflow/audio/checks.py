@@ -54,7 +54,7 @@ def check_audio(wav: Tensor, sample_rate: int, limits: AudioLimits | None = None
     peak = float(wav.abs().max())
     if peak < limits.silent_peak:
         problems.append(AudioProblem("silent", f"The peak {peak:.2g} is below {limits.silent_peak:g} of full scale."))
-    share = float((wav.abs() >= limits.clipped_level).float().mean())
+    share = int((wav.abs() >= limits.clipped_level).sum()) / wav.numel()
     if share > limits.clipped_share:
         problems.append(AudioProblem("clipped", f"{share:.2%} of the samples are at full scale."))
     return problems

@@ -43,4 +43,5 @@ def mu_law_decode(index: Tensor, classes: int = 256) -> Tensor:
     """
     mu = classes - 1
     companded = 2.0 * index.to(torch.promote_types(index.dtype, torch.float32)) / mu - 1.0
-    return companded.sign() * torch.expm1(companded.abs() * math.log1p(mu)) / mu
+    amplitude = torch.expm1(companded.abs() * math.log1p(mu)) / mu
+    return companded.sign() * amplitude.clamp(max=1.0)  # rounding can pass 1 by a hair

@@ -106,6 +106,8 @@ def _read_npz(path: Path) -> tuple[np.ndarray, str | None]:
 
 def _read_safetensors(path: Path) -> tuple[np.ndarray, str | None]:
     with safe_open(path, framework="np") as file:
+        if "mel" not in set(file.keys()):
+            raise KeyError("mel")
         return file.get_tensor("mel"), (file.metadata() or {}).get(_CONTRACT_KEY)
 
 
