@@ -1,0 +1,87 @@
+"""When and with what provenance the weights of a run are written."""
+
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from audioflow import __version__
+from audioflow.training.recipe import Recipe
+from audioflow.training.run_directory import RunDirectory
+from audioflow.training.state import Progress, load_state, save_state
+from audioflow.training.validation import bits_per_sample
+from audioflow.vocoders import Vocoder
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Writes and reads everything that survives a run.
+
+    Args:
+        directory: where.
+        recipe: what the run was asked for.
+        vocoder: the model in training.
+        average: the moving average of its weights, which is what the checkpoints for synthesis hold.
+        optimizer: the optimizer of the model.
+    """
+
+    directory: RunDirectory
+    recipe: Recipe
+    vocoder: Vocoder
+    average: AveragedModel
+    optimizer: Optimizer
+
+    def resume(self) -> Progress:
+        """Read the state back into model, average and optimizer.
+
+        Raises:
+            CheckpointError: the state is missing, damaged or of another model.
+        """
+        return load_state(self.directory.state, self._modules, self.optimizer)
+
+    def save_last(self, progress: Progress, valid_nats: float | None) -> None:
+        """Write the newest checkpoint and the state; each replaces the earlier one as a whole.
+
+        Raises:
+            OutputError: one of them cannot be written; the earlier one is left as it was.
+        """
+        self.averaged_vocoder.save(self.directory.last, self._provenance(progress, valid_nats))
+        save_state(self.directory.state, self._modules, self.optimizer, progress)
+
+    def save_best(self, progress: Progress) -> None:
+        """Write the checkpoint with the highest held-out likelihood.
+
+        Raises:
+            OutputError: it cannot be written; the earlier one is left as it was.
+        """
+        self.averaged_vocoder.save(self.directory.best, self._provenance(progress, progress.best_nats))
+
+    @property
+    def _modules(self) -> dict[str, torch.nn.Module]:
+        return {"vocoder": self.vocoder, "average": self.average}
+
+    @property
+    def averaged_vocoder(self) -> Vocoder:
+        """The model with the averaged weights, in evaluation mode."""
+        vocoder = self.average.module
+        assert isinstance(vocoder, Vocoder)  # noqa: S101 - a copy of self.vocoder
+        return vocoder
+
+    def _provenance(self, progress: Progress, valid_nats: float | None) -> dict[str, Any]:
+        return {
+            "recipe": self.recipe.name,
+            "corpus": self.recipe.data.corpus,
+            "step": progress.step,
+            "seconds": round(progress.elapsed, 1),
+            "samples": progress.samples,
+            "valid_nats_per_sample": valid_nats,
+            "valid_bits_per_sample": None if valid_nats is None else bits_per_sample(valid_nats),
+            "dequantized": self.recipe.train.dequantize,
+            "seed": self.recipe.train.seed,
+            "audioflow": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        }

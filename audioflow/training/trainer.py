@@ -1,0 +1,107 @@
+"""One call that trains a vocoder, or goes on with a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from audioflow.corpora.prepared import PreparedCorpus
+from audioflow.training.loop import Loop
+from audioflow.training.processes import Device, make_fabric, on_first_process, stop_on_signals
+from audioflow.training.recipe import Recipe
+from audioflow.training.run_directory import RunDirectory
+from audioflow.training.speech import ensure_prepared
+from audioflow.training.validation import bits_per_sample
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """How a run ended.
+
+    Attributes:
+        directory: the run directory.
+        stopped_by: ``budget``, or the signal that ended it early.
+        step: optimizer steps made in all.
+        seconds: time used in all.
+        parameters: number of trained values.
+        loss: mean loss over the steps of the last log line, in nats per sample; None when no step was made.
+        valid_nats_per_sample: held-out log-likelihood at the end; None without held-out speech.
+        valid_bits_per_sample: the same as the code length of a 16-bit sample.
+        dequantized: whether noise of one 16-bit step was added for both.
+        best_nats_per_sample: the highest held-out log-likelihood of the run.
+        best_step: the step that had it.
+        samples_per_second: audio samples learned from in a second.
+    """
+
+    directory: str
+    stopped_by: str
+    step: int
+    seconds: float
+    parameters: int
+    loss: float | None
+    valid_nats_per_sample: float | None
+    valid_bits_per_sample: float | None
+    dequantized: bool
+    best_nats_per_sample: float | None
+    best_step: int
+    samples_per_second: float
+
+
+def train(
+    recipe: Recipe,
+    out_dir: str | Path,
+    device: Device = "auto",
+    *,
+    devices: int | None = None,
+    nodes: int | None = None,
+    resume: bool = True,
+    progress_bar: bool = False,
+) -> TrainReport:
+    """Train a vocoder as a recipe says, or go on with the run that is in the directory.
+
+    The corpus is prepared first if need be. Going on gives the same losses as a run that was never stopped.
+
+    Args:
+        recipe: what to train.
+        out_dir: the run directory; see `RunDirectory` for what is in it afterwards.
+        device: where; ``auto`` takes a GPU when there is one.
+        devices: processes on each node; what torchrun says when left out, or 1.
+        nodes: number of nodes; what torchrun says when left out, or 1.
+        resume: whether a run in ``out_dir`` may be continued.
+        progress_bar: whether a progress bar is shown.
+
+    Raises:
+        RecipeError: the run in ``out_dir`` was made by another recipe.
+        CorpusError: the speech cannot be had.
+        TrainingError: the device is not there, or the loss is not finite.
+        OutputError: the directory is occupied or cannot be written to.
+        CheckpointError: the state of the run is damaged.
+    """
+    directory = RunDirectory(Path(out_dir))
+    fabric = make_fabric(directory.path, recipe.train.precision, device, devices, nodes)
+    fabric.launch()
+    resumed = on_first_process(fabric, lambda: directory.open(recipe, resume=resume))
+    prepared = PreparedCorpus(on_first_process(fabric, lambda: ensure_prepared(recipe)))
+    with stop_on_signals() as stop:
+        loop = Loop(fabric, recipe, directory, prepared, resumed=resumed, bar=progress_bar)
+        try:
+            stopped_by = loop.run(stop)
+        finally:
+            loop.reporter.close()
+    return _report(loop, stopped_by)
+
+
+def _report(loop: Loop, stopped_by: str | None) -> TrainReport:
+    progress, valid = loop.progress, loop.valid_nats
+    return TrainReport(
+        directory=str(loop.directory.path),
+        stopped_by=stopped_by or "budget",
+        step=progress.step,
+        seconds=round(progress.elapsed, 1),
+        parameters=sum(parameter.numel() for parameter in loop.vocoder.parameters()),
+        loss=loop.meter.loss,
+        valid_nats_per_sample=valid,
+        valid_bits_per_sample=None if valid is None else bits_per_sample(valid),
+        dequantized=loop.recipe.train.dequantize,
+        best_nats_per_sample=None if valid is None else progress.best_nats,
+        best_step=progress.best_step,
+        samples_per_second=loop.meter.samples_per_second,
+    )
