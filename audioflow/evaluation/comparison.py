@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,9 +15,7 @@ from audioflow.evaluation.likelihood import LogLikelihood, device_of, pooled, sc
 from audioflow.evaluation.metrics import distances
 from audioflow.evaluation.results import Comparison, Row
 from audioflow.evaluation.speed import Timing, measure, pooled_timing
-
-if TYPE_CHECKING:
-    from audioflow.vocoders import Vocoder
+from audioflow.vocoders import Vocoder
 
 RECORDING = "recording"
 # Engines that are specifications, not for use: they are run on a short stretch only.
@@ -28,7 +25,7 @@ WARM_UP_FRAMES = 8
 
 
 def compare(
-    vocoders: Mapping[str, "Vocoder"],
+    vocoders: Mapping[str, Vocoder],
     recordings: Mapping[str, Tensor],
     *,
     seed: int = 0,
@@ -72,13 +69,13 @@ def compare(
     return Comparison(rows, rate, seed, temperature, dequantise, describe_machine(device_of(first)))
 
 
-def common_rate(vocoders: Mapping[str, "Vocoder"]) -> int:
+def common_rate(vocoders: Mapping[str, Vocoder]) -> int:
     """Give the sample rate of all vocoders, in Hz.
 
     Raises:
         MelError: there are none, or they differ.
     """
-    rates = {label: int(vocoder.contract.sample_rate) for label, vocoder in vocoders.items()}
+    rates = {label: vocoder.contract.sample_rate for label, vocoder in vocoders.items()}
     if len(set(rates.values())) != 1:
         found = ", ".join(f"{label} at {rate} Hz" for label, rate in rates.items()) or "none"
         raise MelError(f"Only vocoders of one sample rate can be compared, but these were given: {found}.")
@@ -119,14 +116,12 @@ class _Bench:
         found = [distances(wav, audio[name], self.front_end) for name, wav in self.recordings.items()]
         return {metric: fmean(each[metric] for each in found) for metric in found[0]}
 
-    def synthesis(self, vocoder: "Vocoder", mel: Tensor, engine: str, warm_up: bool) -> tuple[Timing, Tensor]:
+    def synthesis(self, vocoder: Vocoder, mel: Tensor, engine: str, warm_up: bool) -> tuple[Timing, Tensor]:
         """Give the timing and the audio, wav [T], of one mel [1, M, F]; a warm-up makes a few frames of it."""
         contract = vocoder.contract
 
         def make(frames: Tensor) -> Tensor:
-            with torch.no_grad():
-                made: Tensor = vocoder.synthesize(frames, temperature=self.temperature, seed=self.seed, engine=engine)
-            return made
+            return vocoder.synthesize(frames, temperature=self.temperature, seed=self.seed, engine=engine)
 
         timing, wav = measure(
             lambda: make(mel),
@@ -138,7 +133,7 @@ class _Bench:
         return timing, wav[0].detach().float().cpu()
 
 
-def _vocoder_rows(bench: _Bench, label: str, vocoder: "Vocoder") -> list[Row]:
+def _vocoder_rows(bench: _Bench, label: str, vocoder: Vocoder) -> list[Row]:
     bench.progress(f"likelihood of {label}")
     wavs = bench.recordings.values()
     likelihood = pooled(score_many(vocoder, wavs, dequantise=bench.dequantise, seed=bench.seed))
@@ -156,7 +151,7 @@ def _vocoder_rows(bench: _Bench, label: str, vocoder: "Vocoder") -> list[Row]:
     return rows
 
 
-def _whole_row(bench: _Bench, label: str, vocoder: "Vocoder", engine: str) -> Row:
+def _whole_row(bench: _Bench, label: str, vocoder: Vocoder, engine: str) -> Row:
     """Synthesise every recording."""
     timings, audio = [], {}
     for name, wav in bench.recordings.items():
@@ -166,7 +161,7 @@ def _whole_row(bench: _Bench, label: str, vocoder: "Vocoder", engine: str) -> Ro
     return Row(label, engine, audio, timing=pooled_timing(timings), distances=bench.distances(audio))
 
 
-def _stretch_row(bench: _Bench, label: str, vocoder: "Vocoder", engine: str) -> Row:
+def _stretch_row(bench: _Bench, label: str, vocoder: Vocoder, engine: str) -> Row:
     """Synthesise a short stretch by a slow engine, and by the model's first engine to see whether they agree."""
     name, wav = next(iter(bench.recordings.items()))
     contract, fast = vocoder.contract, vocoder.engines[0]
@@ -211,14 +206,12 @@ def _gaussian_row(bench: _Bench) -> Row:
         scores.append(LogLikelihood(nats, whole.shape[0], bench.dequantise))
         audio[name] = energy_gaussian_sample(wav, hop, bench.seed)
     note = "white noise that has the energy of each frame of the recording."
-    return Row("Gaussian", "-", audio, likelihood=pooled(scores), distances=bench.distances(audio), note=note)
+    return Row("energy Gaussian", "-", audio, likelihood=pooled(scores), distances=bench.distances(audio), note=note)
 
 
-def _mel(vocoder: "Vocoder", wav: Tensor) -> Tensor:
+def _mel(vocoder: Vocoder, wav: Tensor) -> Tensor:
     """Give the mel [1, M, F] of wav [T] on the vocoder's device."""
-    with torch.no_grad():
-        mel: Tensor = vocoder.mel(wav[None].to(device_of(vocoder)))
-    return mel
+    return vocoder.mel(wav[None].to(device_of(vocoder)))
 
 
 def _greatest_difference(audio: dict[str, Tensor], other: dict[str, Tensor]) -> float:

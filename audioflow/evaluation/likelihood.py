@@ -3,16 +3,13 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from audioflow.audio import dequantize
 from audioflow.errors import AudioError
-
-if TYPE_CHECKING:
-    from audioflow.vocoders import Vocoder
+from audioflow.vocoders import Vocoder
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def pooled(scores: Iterable[LogLikelihood]) -> LogLikelihood:
 
 
 def score(
-    vocoder: "Vocoder",
+    vocoder: Vocoder,
     wav: Tensor,
     *,
     dequantise: bool = True,
@@ -109,7 +106,7 @@ def score(
 
 
 def score_many(
-    vocoder: "Vocoder", wavs: Iterable[Tensor], *, dequantise: bool = True, seed: int = 0, draws: int = 1
+    vocoder: Vocoder, wavs: Iterable[Tensor], *, dequantise: bool = True, seed: int = 0, draws: int = 1
 ) -> list[LogLikelihood]:
     """Score each wav [T]; recording ``i`` gets the noise of ``seed + i``. ``pooled`` makes one figure of the list.
 
@@ -121,7 +118,7 @@ def score_many(
     ]
 
 
-def whole_frames(vocoder: "Vocoder", wav: Tensor) -> tuple[Tensor, Tensor]:
+def whole_frames(vocoder: Vocoder, wav: Tensor) -> tuple[Tensor, Tensor]:
     """Cut wav [T] to whole frames, wav [F * hop], and give its mel [1, M, F]; the mel still sees what was cut off.
 
     Raises:
@@ -131,12 +128,10 @@ def whole_frames(vocoder: "Vocoder", wav: Tensor) -> tuple[Tensor, Tensor]:
     frames = wav.shape[-1] // hop
     if frames == 0:
         raise AudioError(f"A wav of {wav.shape[-1]} samples is shorter than one mel frame of {hop}; give a longer one.")
-    with torch.no_grad():
-        mel = vocoder.mel(wav[None])
+    mel = vocoder.mel(wav[None])
     return wav[: frames * hop], mel[..., :frames]
 
 
-def device_of(vocoder: "Vocoder") -> torch.device:
+def device_of(vocoder: Vocoder) -> torch.device:
     """Give the device where a vocoder's parameters are."""
-    device: torch.device = next(vocoder.parameters()).device
-    return device
+    return next(vocoder.parameters()).device

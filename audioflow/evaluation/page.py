@@ -68,8 +68,8 @@ def write_page(
         OutputError: the file exists and may not be replaced, or cannot be written.
     """
     path = Path(path)
-    page = render_page(comparison, title=title, command=command, speech=speech)
     with atomic_path(path, overwrite=overwrite) as temporary:
+        page = render_page(comparison, title=title, command=command, speech=speech)
         temporary.write_text(page, encoding="utf-8")
     return path
 

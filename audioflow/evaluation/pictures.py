@@ -58,14 +58,14 @@ def compare_figure(wavs: Mapping[str, Tensor], sample_rate: int) -> Figure:
 
 def waveform_png(wav: Tensor, sample_rate: int, peak: float) -> bytes:
     """Draw one waveform, wav [T], with amplitudes from -peak to peak, as a small PNG."""
-    figure = Figure(figsize=(5, 1.5), layout="constrained")
+    figure = Figure(figsize=(4.8, 1.5), layout="constrained")
     draw_waveform(figure.subplots(), wav, sample_rate, peak)
     return figure_png(figure)
 
 
 def spectrogram_png(wav: Tensor, sample_rate: int, loudest: float) -> bytes:
     """Draw one spectrogram, wav [T], from ``loudest`` dB down by 80 dB, as a small PNG."""
-    figure = Figure(figsize=(5, 1.5), layout="constrained")
+    figure = Figure(figsize=(4.8, 1.5), layout="constrained")
     draw_spectrogram(figure.subplots(), wav, sample_rate, loudest)
     return figure_png(figure)
 
@@ -135,7 +135,7 @@ def _envelope(wav: Tensor, sample_rate: int, points: int = 1200) -> tuple[Tensor
 
 
 def _style(axes: Axes) -> None:
-    axes.tick_params(colors=GREY, labelsize=7)
+    axes.tick_params(colors=GREY, labelsize=8)
     axes.patch.set_alpha(0)
     for spine in axes.spines.values():
         spine.set_color(GREY)

@@ -1,6 +1,8 @@
 """What a comparison found: figures that can be printed, stored and drawn, with the sound they belong to."""
 
 import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -8,17 +10,28 @@ from torch import Tensor
 from audioflow.evaluation.likelihood import LogLikelihood
 from audioflow.evaluation.speed import Timing
 
-# Heading and format of each figure of a row.
-COLUMNS: dict[str, tuple[str, str]] = {
-    "parameters": ("parameters", ",d"),
-    "samples_per_second": ("samples/s", ",.0f"),
-    "times_real_time": ("x real time", ".3g"),
-    "nats_per_sample": ("nats/sample", ".3f"),
-    "bits_per_sample": ("bits/sample", ".3f"),
-    "m_stft": ("M-STFT", ".3f"),
-    "mel_distance": ("mel dist.", ".3f"),
-    "lsd_db": ("LSD dB", ".2f"),
-    "difference": ("max diff.", ".2g"),
+
+def three_digits(value: float) -> str:
+    """Write a number with three significant digits and never an exponent.
+
+    >>> three_digits(7391.6), three_digits(1.234), three_digits(0.01234)
+    ('7,392', '1.23', '0.0123')
+    """
+    decimals = 2 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:,.{max(0, decimals)}f}"
+
+
+# Heading of each figure of a row, and how it is written.
+COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "parameters": ("parameters", "{:,d}".format),
+    "samples_per_second": ("samples/s", "{:,.0f}".format),
+    "times_real_time": ("x real time", three_digits),
+    "nats_per_sample": ("nats/sample", "{:.3f}".format),
+    "bits_per_sample": ("bits/sample", "{:.3f}".format),
+    "m_stft": ("M-STFT", "{:.3f}".format),
+    "mel_distance": ("mel dist.", "{:.3f}".format),
+    "lsd_db": ("LSD dB", "{:.2f}".format),
+    "difference": ("max diff.", "{:.2g}".format),
 }
 
 
@@ -92,8 +105,9 @@ class Comparison:
     def conditions(self) -> str:
         """Say in one sentence what the figures hold for."""
         noise = "uniform noise of one 16-bit step" if self.dequantised else "none"
+        recordings = "1 recording" if len(self.inputs) == 1 else f"the mean over {len(self.inputs)} recordings"
         return (
-            f"{len(self.inputs)} recording(s) at {self.sample_rate} Hz; seed {self.seed}, "
+            f"Figures of {recordings} at {self.sample_rate} Hz; seed {self.seed}, "
             f"temperature {self.temperature:g}; dequantisation: {noise}."
         )
 
@@ -125,7 +139,7 @@ class Comparison:
 
 def formatted(row: Row) -> dict[str, str]:
     """Give a row's figures as text by the name of the column; what it does not have is a dash."""
-    return {name: "-" if value is None else format(value, COLUMNS[name][1]) for name, value in row.figures().items()}
+    return {name: "-" if value is None else COLUMNS[name][1](value) for name, value in row.figures().items()}
 
 
 def _aligned(line: list[str], widths: list[int]) -> list[str]:

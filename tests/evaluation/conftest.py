@@ -64,6 +64,6 @@ def toy():
     return ToyVocoder()
 
 
-@pytest.fixture
-def make_toy():
+@pytest.fixture(scope="session")
+def toy_class():
     return ToyVocoder

@@ -1,0 +1,156 @@
+import json
+import math
+
+import pytest
+import torch
+
+from audioflow.audio import PRESETS, MelFrontEnd
+from audioflow.errors import AudioError, MelError
+from audioflow.evaluation.comparison import compare, loudest_stretch
+from audioflow.evaluation.likelihood import pooled, score_many
+from audioflow.evaluation.metrics import distances
+from audioflow.evaluation.results import COLUMNS, Row, formatted
+
+
+@pytest.fixture(scope="module")
+def recordings(speech):
+    return {"long": speech[:9000], "short": speech[9000:14_000]}
+
+
+@pytest.fixture(scope="module")
+def quiet(toy_class):
+    return toy_class(log_scale=-6.0)
+
+
+@pytest.fixture(scope="module")
+def found(toy_class, quiet, recordings):
+    return compare({"loud": toy_class(), "quiet": quiet}, recordings, seed=3, stretch_seconds=0.1, runs=1)
+
+
+def row_of(found, label, engine="-"):
+    return next(row for row in found.rows if (row.label, row.engine) == (label, engine))
+
+
+def test_there_is_a_row_for_each_engine_and_baseline(found):
+    assert [(row.label, row.engine) for row in found.rows] == [
+        ("recording", "-"),
+        ("loud", "parallel"),
+        ("loud", "naive"),
+        ("loud", "blocks"),
+        ("quiet", "parallel"),
+        ("quiet", "naive"),
+        ("quiet", "blocks"),
+        ("Griffin-Lim", "-"),
+        ("energy Gaussian", "-"),
+    ]
+
+
+def test_a_row_holds_what_its_model_says_of_the_recordings(found, quiet, recordings, contract):
+    row = row_of(found, "quiet", "parallel")
+    for name, wav in recordings.items():
+        made = quiet.synthesize(quiet.mel(wav[None]), seed=3)[0, : len(wav)]
+        assert torch.equal(row.audio[name], made)
+    pairs = [distances(wav, row.audio[name], MelFrontEnd(contract)) for name, wav in recordings.items()]
+    assert row.distances == pytest.approx({name: (pairs[0][name] + pairs[1][name]) / 2 for name in pairs[0]})
+    assert row.likelihood == pooled(score_many(quiet, recordings.values(), seed=3))
+    assert row.parameters == 2
+    assert row.timing.samples == 9000 + 5000  # both are whole frames of 200
+
+
+def test_the_naive_engine_makes_the_stretch_and_agrees(found):
+    row = row_of(found, "loud", "naive")
+    assert list(row.audio) == ["long"]
+    assert row.audio["long"].shape == (1600,)
+    assert row.timing.samples == 1600
+    assert row.difference == 0.0
+    assert row.distances == {}
+    assert "0.10 s" in row.note
+    assert row_of(found, "loud", "blocks").difference == 0.0
+    assert row_of(found, "loud", "parallel").difference is None
+
+
+def test_an_engine_that_disagrees_is_seen(toy_class, speech):
+    class Wrong(toy_class):
+        def synthesize(self, mel, lengths=None, temperature=1.0, seed=0, engine="auto", speaker=None):
+            right = super().synthesize(mel, lengths, temperature, seed, "parallel", speaker)
+            return right if engine == "parallel" else right + (0.25 if engine == "naive" else 0.5)
+
+    found = compare({"wrong": Wrong()}, {"it": speech[:4000]}, runs=1)
+    assert row_of(found, "wrong", "naive").difference == pytest.approx(0.25, abs=1e-6)
+    assert row_of(found, "wrong", "blocks").difference == pytest.approx(0.5, abs=1e-6)
+
+
+def test_a_model_with_only_a_naive_engine_is_run_on_everything(toy_class, speech):
+    class Naive(toy_class):
+        engines = ("naive",)
+
+    found = compare({"it": Naive()}, {"it": speech[:4000]}, runs=1)
+    assert row_of(found, "it", "naive").audio["it"].shape == (4000,)
+
+
+def test_the_baselines_bracket_the_models(found):
+    """A model of loudness alone knows less than the true energies, and Griffin-Lim sounds nearer than noise."""
+    gaussian = row_of(found, "energy Gaussian")
+    assert gaussian.likelihood.nats_per_sample > row_of(found, "loud", "parallel").likelihood.nats_per_sample
+    assert gaussian.likelihood.samples == row_of(found, "loud", "parallel").likelihood.samples
+    assert row_of(found, "Griffin-Lim").distances["m_stft"] < gaussian.distances["m_stft"]
+
+
+def test_the_table_is_aligned_and_complete(found):
+    lines = found.table().splitlines()
+    table = lines[: len(found.rows) + 2]
+    ends = [len(line) for line in table]
+    assert max(ends) == min(ends)  # the last column is to the right
+    for row, line in zip(found.rows, table[2:], strict=True):
+        assert line.startswith(row.label)
+        assert line.split()[-len(COLUMNS) :] == list(formatted(row).values())
+    assert "16000 Hz; seed 3, temperature 1; dequantisation: uniform noise of one 16-bit step" in found.table()
+
+
+def test_json_holds_the_figures_in_full(found):
+    read = json.loads(found.to_json())
+    assert read["inputs"] == ["long", "short"]
+    assert read["machine"]["PyTorch"] == torch.__version__
+    for row, written in zip(found.rows, read["rows"], strict=True):
+        assert {name: written[name] for name in COLUMNS} == row.figures()
+
+
+def test_temperature_and_dequantisation_are_passed_on(toy, speech):
+    cold = compare({"it": toy}, {"it": speech[:4000]}, temperature=0.0, dequantise=False, runs=1)
+    assert row_of(cold, "it", "parallel").audio["it"].abs().max() == 0
+    assert not row_of(cold, "it", "parallel").likelihood.dequantised
+    assert not row_of(cold, "energy Gaussian").likelihood.dequantised
+    assert "dequantisation: none" in cold.conditions()
+
+
+def test_the_loudest_stretch_is_found():
+    wav = torch.zeros(2000)
+    wav[1250] = 1.0
+    mel = torch.arange(10.0)[None, None]
+    cut = loudest_stretch(mel, wav, hop_length=200, seconds=0.1, sample_rate=2000)
+    assert cut.tolist() == [[[6.0]]]
+    everything = loudest_stretch(mel, wav, hop_length=200, seconds=9.0, sample_rate=2000)
+    assert torch.equal(everything, mel)
+
+
+def test_what_a_row_does_not_have_is_a_dash():
+    assert set(formatted(Row("it", "-", {})).values()) == {"-"}
+
+
+def test_models_of_different_rates_are_refused(toy_class, speech):
+    other = toy_class(PRESETS["nvidia-22k"])
+    with pytest.raises(MelError, match="a at 16000 Hz, b at 22050 Hz"):
+        compare({"a": toy_class(), "b": other}, {"it": speech})
+
+
+def test_no_recording_and_no_model_are_refused(toy):
+    with pytest.raises(AudioError, match="no recording"):
+        compare({"it": toy}, {})
+    with pytest.raises(MelError, match="none"):
+        compare({}, {"it": torch.zeros(4000)})
+
+
+def test_speeds_are_finite(found):
+    for row in found.rows[1:-1]:
+        assert math.isfinite(row.timing.times_real_time)
+        assert row.timing.times_real_time > 0
