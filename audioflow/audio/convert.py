@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -67,8 +66,8 @@ def _obstacles(have: MelContract, want: MelContract) -> list[str]:
 
 def _half_a_frame(mel: Tensor, later: bool) -> Tensor:
     """Interpolate between the frames: ``k + 1/2`` becomes the new frame ``k`` (later) or ``k + 1`` (earlier)."""
-    frames, reach = mel.shape[-1], len(_HALFWAY) // 2
+    reach = len(_HALFWAY) // 2
     margins = (reach - 1, reach) if later else (reach, reach - 1)
     padded = functional.pad(mel.reshape(-1, *mel.shape[-2:]), margins, mode="replicate")
-    between = sum(tap * padded[..., i : i + frames] for i, tap in enumerate(_HALFWAY))
-    return torch.as_tensor(between).reshape(mel.shape)
+    neighbours = padded.unfold(-1, len(_HALFWAY), 1)
+    return (neighbours * mel.new_tensor(_HALFWAY)).sum(-1).reshape(mel.shape)

@@ -1,5 +1,7 @@
 """Mel filter banks: triangles on the Slaney or the HTK scale."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,7 @@ from audioflow.audio.contract import MelContract
 _HERTZ_PER_MEL = 200.0 / 3.0
 _KNEE_HERTZ = 1000.0
 _KNEE_MEL = _KNEE_HERTZ / _HERTZ_PER_MEL
-_LOG_STEP = torch.log(torch.tensor(6.4, dtype=torch.float64)) / 27.0
+_LOG_STEP = math.log(6.4) / 27.0
 
 
 def mel_filterbank(contract: MelContract) -> Tensor:

@@ -30,8 +30,8 @@ class MelFrontEnd(nn.Module):
 
     A padded batch gives what single recordings give: each is mirrored at its own end.
 
-    The transform runs in float64. In float32 its rounding, relative to the loudest bin, reaches up into the quiet bands
-    and shows there after the logarithm: 1e-3 with a floor of 1e-5, more than 1 with a floor of 1e-7.
+    The transform runs in float64. In float32 its rounding, relative to the loudest bin, drowns the quiet bands, and the
+    logarithm shows it: errors of 1e-3 with a floor of 1e-5, of more than 1 with a floor of 1e-7.
 
     Args:
         contract: what to compute.
@@ -97,15 +97,14 @@ class MelFrontEnd(nn.Module):
         """
         contract = self.contract
         batch, samples = wav.shape
-        inside = contract.hop_length if contract.framing == "half_hop" else 0
-        reach = (contract.n_fft - inside) // 2
+        later = contract.hop_length if contract.framing == "half_hop" else 0
+        reach = (contract.n_fft - later) // 2
         total = (frames_of(samples, contract.hop_length) - 1) * contract.hop_length + contract.n_fft
         position = torch.arange(total, device=wav.device)[None] - reach
         ends = torch.full((1, 1), samples, device=wav.device) if lengths is None else lengths.to(wav.device)[:, None]
         if contract.pad_mode == "zeros":
-            inside_mask = (position >= 0) & (position < ends)
             index = position.clamp(0, samples - 1).expand(batch, -1)
-            return wav.gather(1, index) * inside_mask
+            return wav.gather(1, index).masked_fill((position < 0) | (position >= ends), 0.0)
         return wav.gather(1, _mirrored(position, ends).expand(batch, -1))
 
 

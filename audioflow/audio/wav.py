@@ -59,7 +59,7 @@ def probe(path: str | Path) -> AudioFacts:
     _require_readable(path)
     try:
         info = soundfile.info(str(path))
-    except (soundfile.SoundFileError, RuntimeError) as error:
+    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:  # TypeError: .raw has no header to read
         raise _not_audio(path, error) from error
     if info.frames == 0:
         raise AudioError(f"{path} holds no samples (its header is in order, length zero); record or export it again.")

@@ -13,8 +13,8 @@ AMPLITUDE_STEP = 2.0**-15
 class OutputLaw(ABC):
     """The law of one audio sample given the numbers that a network puts out for it.
 
-    All likelihoods are **densities over amplitude**, in nats; a law on a grid spreads each of its masses evenly over its
-    cell, so that the laws can be compared with each other.
+    All likelihoods are **densities over amplitude**, in nats; a law on a grid spreads each of its masses evenly over
+    its cell, so that the laws can be compared with each other.
 
     Attributes:
         parameter_channels: numbers ``P`` that the network gives for each sample.
@@ -52,7 +52,8 @@ def soft_floor(raw: Tensor, floor: float) -> Tensor:
 def uniform(noise: Tensor) -> Tensor:
     """Standard normal numbers turned into uniform ones in (0, 1) by the normal distribution function."""
     tiny = torch.finfo(noise.dtype).eps / 2
-    return torch.special.ndtr(noise).clamp(tiny, 1 - tiny)
+    u: Tensor = torch.special.ndtr(noise)
+    return u.clamp(tiny, 1 - tiny)
 
 
 def choose(logits: Tensor, noise: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -17,10 +17,13 @@ HIGHEST = 1.0 - AMPLITUDE_STEP
 class DiscretizedLogisticMixture(OutputLaw):
     r"""A mixture of ``K`` logistics, integrated over the cells of the 16-bit grid.
 
-    The mass of grid value ``v`` is :math:`\sum_k \pi_k [\sigma((v + \delta - \mu_k)/s_k) - \sigma((v - \delta - \mu_k)/s_k)]`
-    with half a step :math:`\delta = 2^{-16}`; the outermost cells reach to infinity, so the 65,536 masses sum to one.
-    The difference is taken in the log domain by :math:`\sigma(b) - \sigma(a) = \sigma(b)\,\sigma(-a)\,(1 - e^{a - b})`,
-    which is exact at any scale and needs no fallback. ``x`` is rounded to the grid first.
+    The mass of grid value ``v`` is, with half a step :math:`\delta = 2^{-16}`,
+
+    .. math:: \sum_k \pi_k [\sigma((v + \delta - \mu_k)/s_k) - \sigma((v - \delta - \mu_k)/s_k)]
+
+    and the outermost cells reach to infinity, so the 65,536 masses sum to one. The difference is taken in the log domain
+    by :math:`\sigma(b) - \sigma(a) = \sigma(b)\,\sigma(-a)\,(1 - e^{a - b})`, which is exact at any scale and needs no
+    fallback. ``x`` is rounded to the grid first.
 
     Args:
         components: ``K``; ``params`` are ``K`` logits, ``K`` means, ``K`` log-scales.

@@ -12,7 +12,7 @@ from audioflow.nets.wavenet import CausalWaveNet
 
 
 class CausalAffine(Bijection):
-    r"""With mean and log-scale of each sample given by a causal network from the samples before it:
+    r"""Each sample is scaled and shifted by numbers that a causal network makes of the samples before it.
 
     .. math::
         z_t = (x_t - \mu_t)\,e^{-s_t} \qquad x_t = z_t\,e^{s_t} + \mu_t \qquad (\mu_t, s_t) = \text{net}(x_{<t}, c_t) \\

@@ -20,7 +20,9 @@ class Conditioner(Protocol):
 
 
 class AffineCoupling(Bijection):
-    r"""With ``x = [x_a, x_b]`` split over channels and ``(b, s) = net(x_a, cond)``:
+    r"""One half of the channels passes, the other is scaled and shifted by numbers made of the first.
+
+    With ``x = [x_a, x_b]`` and ``(b, s) = net(x_a, cond)``,
 
     .. math::
         z_a = x_a \qquad z_b = x_b\,e^{s} + b \qquad \log|\det| = \textstyle\sum s \\

@@ -83,7 +83,8 @@ class InvertibleConv1x1(Bijection):
             return masked(x, mask), -self._log_abs_det() * valid_steps(z, mask)
 
     def _log_abs_det(self) -> Tensor:
-        return torch.linalg.slogdet(self.weight)[1]
+        log_abs_det: Tensor = torch.linalg.slogdet(self.weight)[1]
+        return log_abs_det
 
     @property
     @override

@@ -35,8 +35,8 @@ def unsqueeze(x: Tensor, factor: int) -> Tensor:
 class Squeezed(Bijection):
     """A map that works on the signal folded ``factor`` times, and gives it back unfolded.
 
-    ``z = unsqueeze(f(squeeze(x)))``; the log-determinant is that of ``f``, since folding moves values only. ``cond`` and
-    ``mask`` are folded alike, so that a caller needs to know of one rate only.
+    ``z = unsqueeze(f(squeeze(x)))``; the log-determinant is that of ``f``, since folding moves values only. ``cond``
+    and ``mask`` are folded alike, so that a caller needs to know of one rate only.
 
     Args:
         factor: steps folded into channels.
@@ -81,8 +81,8 @@ class Squeezed(Bijection):
 class FactorOut(Bijection):
     """Let the first channels become noise as they are, and map the rest on.
 
-    ``z = [x_1 ... x_k, f(x_{k+1} ... x_C)]``: the early outputs of WaveGlow, the multi-scale architecture of RealNVP. The
-    noise that was factored out stays a part of ``z``, so the layer is invertible like any other.
+    ``z = [x_1 ... x_k, f(x_{k+1} ... x_C)]``: the early outputs of WaveGlow, the multi-scale architecture of RealNVP.
+    The noise that was factored out stays a part of ``z``, so the layer is invertible like any other.
 
     Args:
         channels: ``k``, the channels that leave.

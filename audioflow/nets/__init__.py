@@ -1,0 +1,1 @@
+"""Conditioners: gated stacks, WaveNets, upsamplers, masks."""

@@ -87,7 +87,7 @@ class GatedStack(nn.Module):
         return (self.kernel_size - 1) * sum(self.dilations)
 
     def project(self, cond: Tensor | None, speaker: Tensor | None = None) -> Tensor | None:
-        """Conditioning of all layers at once: ``cond [B, M, T]``, ``speaker [B, S]`` -> ``[B, 2 * channels * L, T]``."""
+        """Conditioning of all layers: ``cond [B, M, T]``, ``speaker [B, S]`` -> ``[B, 2 * channels * L, T]``."""
         projected = None
         if self.condition is not None and cond is not None:
             projected = self.condition(cond)

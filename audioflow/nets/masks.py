@@ -1,6 +1,6 @@
 """Masks for batches of utterances of unequal length.
 
-A mask is ``[B, 1, T]`` of 0 and 1, or ``None`` where every utterance fills the batch. Two utterances of 3 and 2 frames::
+A mask is ``[B, 1, T]`` of 0 and 1, or ``None`` where every utterance fills the batch. Utterances of 3 and 2 frames::
 
     lengths = [3, 2]  ->  mask = [[[1, 1, 1]], [[1, 1, 0]]]
 """

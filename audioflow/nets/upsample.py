@@ -10,7 +10,7 @@ from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
 class MelNormalizer(nn.Module):
     """Brings each mel band to zero mean and unit variance: ``(mel - mean) / std``.
 
-    The statistics are buffers, fitted once from training data by an explicit call; until then the layer is the identity.
+    The statistics are buffers, fitted once from training data by an explicit call; until then it is the identity.
     """
 
     mean: Tensor

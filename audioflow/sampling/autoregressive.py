@@ -1,7 +1,7 @@
 """Engines that run an autoregressive WaveNet sample by sample: all give the same audio for the same noise.
 
-``naive`` is the specification: it calls the network on the whole receptive field for every sample. ``cached`` keeps each
-layer's past in rings, so that a step costs one column of the network.
+``naive`` is the specification: it calls the network on the whole receptive field for every sample. ``cached`` keeps
+each layer's past in rings, so that a step costs one column of the network.
 """
 
 from collections.abc import Callable

@@ -170,8 +170,13 @@ class Vocoder(nn.Module, ABC):
         return self
 
     def save(self, path: str | Path, provenance: Mapping[str, Any] | None = None) -> None:
-        """Write weights, config and mel contract to one ``.safetensors`` file; see :mod:`audioflow.vocoders.checkpoint`."""
-        from audioflow.vocoders.checkpoint import save  # noqa: PLC0415  (the file format knows the vocoders, not vice versa)
+        """Write weights, config and mel contract to a ``.safetensors`` file; see :mod:`audioflow.vocoders.checkpoint`.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        # The file format knows the vocoders, not the other way round.
+        from audioflow.vocoders.checkpoint import save  # noqa: PLC0415
 
         save(self, path, provenance)
 

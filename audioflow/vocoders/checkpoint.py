@@ -1,7 +1,7 @@
 """Checkpoint files: weights as safetensors, with all that is needed to use them in the header.
 
-A file holds the tensors of the vocoder's state dict and, as metadata, a format version, the vocoder's name and config, its
-mel contract, whether weight normalisation was folded, and where the weights come from. Nothing in it is ever executed.
+A file holds the tensors of the vocoder's state dict and, as metadata, a format version, the vocoder's name and config,
+its mel contract, whether weight normalisation was folded, and where the weights come from. Nothing in it is executed.
 """
 
 import json
