@@ -148,5 +148,14 @@ def test_unfit_batches_are_refused(wav, lengths, words):
     assert words in str(error.value)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@ALL_PRESETS
+def test_cuda_gives_what_the_cpu_gives(name):
+    front_end, wav = MelFrontEnd(PRESETS[name]), noise(2, 9000)
+    expected = front_end(wav, torch.tensor([9000, 5001]))
+    found = front_end.cuda()(wav.cuda(), torch.tensor([9000, 5001])).cpu()
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
 def test_nothing_of_it_lies_in_the_weights():
     assert MelFrontEnd(small_contract()).state_dict() == {}
