@@ -167,7 +167,8 @@ class Loop:
             batch = self._dequantized(next(batches), "noise", step, part, rank).to(self.fabric.device)
             seen.extend(batch.ids)
             with self._backward_sync(part == config.accumulate - 1):
-                part_loss = negative_log_likelihood(self.model, batch) / config.accumulate
+                with self.fabric.autocast():
+                    part_loss = negative_log_likelihood(self.model, batch) / config.accumulate
                 self.fabric.backward(part_loss)
             loss += part_loss.detach()
         limit = config.gradient_clip or math.inf

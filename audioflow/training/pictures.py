@@ -17,7 +17,7 @@ def mel_figure(mels: dict[str, Tensor], seconds: float) -> Figure:
     rows = figure.subplots(len(mels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (title, mel) in zip(rows, mels.items(), strict=True):
         extent = (0.0, seconds, 0.0, float(mel.shape[0]))
-        image = axes.imshow(mel.cpu(), origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high)
+        image = axes.imshow(mel.cpu().numpy(), origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high)
         axes.set(title=title, ylabel="mel band")
     rows[-1].set_xlabel("seconds")
     figure.colorbar(image, ax=list(rows), label="log mel")

@@ -1,6 +1,5 @@
 """Where a run says how it is doing: progress bar, log, history file, TensorBoard, audio and pictures."""
 
-import copy
 import logging
 from typing import Any, cast
 
@@ -15,7 +14,7 @@ from audioflow.training.batches import Batch
 from audioflow.training.pictures import mel_figure
 from audioflow.training.run_directory import RunDirectory
 from audioflow.training.state import Progress
-from audioflow.vocoders import Vocoder
+from audioflow.vocoders import Vocoder, build
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +77,7 @@ class Reporter:
         contract = vocoder.contract
         frames = min(batch.mel.shape[-1], max(1, int(seconds * contract.sample_rate / contract.hop_length)))
         here = batch.to(self.fabric.device)
-        speaker = copy.deepcopy(vocoder)
-        speaker.fold_weight_norm()
+        speaker = _folded(vocoder)
         with torch.no_grad():
             made = speaker.synthesize(here.mel[..., :frames], speaker=here.speaker).float()
         made = torch.nan_to_num(made).clamp(-1, 1)
@@ -101,3 +99,13 @@ class Reporter:
         board = self.board.experiment
         board.add_audio("sample", wav.numpy(), step, sample_rate)
         board.add_figure("sample", figure, step, close=False)
+
+
+def _folded(vocoder: Vocoder) -> Vocoder:
+    """A second model with the same weights, weight normalisation worked out.
+
+    Not a deep copy: torch lets copies share the class that carries the normalisation, so folding one breaks the other.
+    """
+    twin = build(vocoder.name, vocoder.contract, vocoder.config)
+    twin.load_state_dict(vocoder.state_dict())
+    return twin.to(next(vocoder.parameters()).device).eval().fold_weight_norm()
