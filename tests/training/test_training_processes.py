@@ -1,0 +1,108 @@
+"""Runs in processes of their own: killed at any moment, or two at once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from audioflow.training import RunDirectory, recipe_text
+from audioflow.vocoders import load, read_header
+
+SCRIPT = """
+import sys, torch
+torch.set_num_threads(1)
+from audioflow.training import load_recipe, train
+from audioflow.training.loop import Loop
+
+recipe, out, devices = sys.argv[1:]
+if devices != "1":  # say what each process saw and ended with
+    import hashlib, json, os
+    from pathlib import Path
+    step, save = Loop._step, Loop._finish
+
+    def look(self, batches):
+        def seen():
+            for batch in batches:
+                self.wavs.append(hashlib.sha256(batch.wav.numpy().tobytes()).hexdigest())
+                yield batch
+        self.wavs = getattr(self, "wavs", [])
+        return step(self, seen())
+
+    def tell(self):
+        save(self)
+        weights = b"".join(value.detach().numpy().tobytes() for value in self.vocoder.parameters())
+        told = {"weights": hashlib.sha256(weights).hexdigest(), "wavs": self.wavs, "loss": self.meter.loss,
+                "valid": self.valid_nats, "world": self.fabric.world_size}
+        Path(f"{out}-rank{self.fabric.global_rank}.json").write_text(json.dumps(told))
+
+    Loop._step, Loop._finish = look, tell
+train(load_recipe(recipe), out, "cpu", devices=None if devices == "torchrun" else int(devices))
+"""
+
+
+@pytest.fixture
+def command(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+
+    def make(recipe, devices="1", launcher=()):
+        (tmp_path / "recipe.yaml").write_text(recipe_text(recipe))
+        start = [sys.executable, *launcher, str(tmp_path / "script.py")]
+        return [*start, str(tmp_path / "recipe.yaml"), str(tmp_path / "run"), devices]
+
+    return make
+
+
+@pytest.fixture
+def clean_environment():
+    return {key: value for key, value in os.environ.items() if "RANK" not in key and "WORLD" not in key} | {
+        "OMP_NUM_THREADS": "1"
+    }
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_a_checkpoint_and_goes_on(tiny, command, tmp_path, clean_environment):
+    recipe = tiny(train={"steps": 100_000, "checkpoint_every": 1, "validate_every": 2})
+    run, reached = RunDirectory(tmp_path / "run"), -1
+    for extra in (0.0, 0.13, 0.31):  # somewhere in the writing of one of the files
+        process = subprocess.Popen(command(recipe), env=clean_environment, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            if run.state.is_file() and read_header(run.last).provenance["step"] > reached + 3:
+                break
+            time.sleep(0.01)
+        time.sleep(extra)
+        process.send_signal(signal.SIGKILL)
+        _, errors = process.communicate()
+        assert process.returncode == -signal.SIGKILL, errors.decode()
+        load(run.last)
+        load(run.best)
+        assert read_header(run.last).provenance["step"] > reached + 3
+        reached = read_header(run.last).provenance["step"]
+    steps = [record["step"] for record in run.read_history() if "loss" in record]
+    assert steps[:reached] == list(range(1, reached + 1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["fabric", "torchrun"])
+def test_two_processes_share_the_data_and_agree(launcher, tiny, command, tmp_path, clean_environment):
+    recipe = tiny(train={"steps": 3, "accumulate": 2})
+    if launcher == "fabric":
+        arguments = command(recipe, devices="2")
+    else:
+        torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+        arguments = command(recipe, devices="torchrun", launcher=torchrun)
+    done = subprocess.run(arguments, env=clean_environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads((tmp_path / f"run-rank{rank}.json").read_text()) for rank in (0, 1)]
+    assert [rank["world"] for rank in told] == [2, 2]
+    assert told[0]["weights"] == told[1]["weights"]
+    assert told[0]["loss"] == told[1]["loss"]
+    assert told[0]["valid"] == told[1]["valid"]
+    assert abs(told[0]["loss"]) < 100
+    wavs = [wav for rank in told for wav in rank["wavs"]]
+    assert len(set(wavs)) == len(wavs) == 2 * 3 * 2
+    assert load(tmp_path / "run").name == "wavenet"
