@@ -13,8 +13,8 @@ class MuLawCategorical(OutputLaw):
     r"""One logit for each of ``C`` mu-law classes; the density is constant inside a class.
 
     Companding is :math:`f(x) = \text{sign}(x) \log(1 + \mu |x|) / \log(1 + \mu)` with ``mu = C - 1``. Class ``k`` holds
-    the amplitudes whose ``f`` is nearest to ``-1 + 2k / (C - 1)``; its density is its probability over its width, so the
-    law integrates to one over [-1, 1]. A draw falls anywhere in the class, not just on its centre: one noise number
+    the amplitudes whose ``f`` is nearest to ``-1 + 2k / (C - 1)``; its density is its probability over its width, so
+    the law integrates to one over [-1, 1]. A draw falls anywhere in the class, not just on its centre: one noise number
     chooses the class and, by what is left of it, the place in it.
 
     Args:

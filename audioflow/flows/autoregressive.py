@@ -24,20 +24,22 @@ class CausalAffine(Bijection):
     Args:
         network: one channel in, two out.
         law: how the two numbers become mean and log-scale.
+        speaker: embeddings ``[B, S]``, where the network has speakers.
 
     References:
         Papamakarios, Pavlakou and Murray, "Masked Autoregressive Flow", 2017, https://arxiv.org/abs/1705.07057
     """
 
-    def __init__(self, network: CausalWaveNet, law: Gaussian) -> None:
+    def __init__(self, network: CausalWaveNet, law: Gaussian, speaker: Tensor | None = None) -> None:
         super().__init__()
         self.network = network
         self.law = law
+        self.speaker = speaker
 
     @override
     def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = masked(x, mask)
-        params = self.network(x, self.network.project(cond), mask)
+        params = self.network(x, self.network.project(cond, self.speaker), mask)
         with full_precision(x):
             mean, log_scale = self.law.mean_and_log_scale(params)
             z, log_derivative = affine_inverse(wide(x), mean, log_scale)
@@ -47,7 +49,7 @@ class CausalAffine(Bijection):
     def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         with full_precision(z):
             z = wide(z)
-            projected = self.network.project(cond)
+            projected = self.network.project(cond, self.speaker)
             state = self.network.init_state(z.shape[0])
             previous = z.new_zeros(z.shape[0], 1)
             steps, log_derivatives = [], []

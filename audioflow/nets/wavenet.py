@@ -83,7 +83,7 @@ class StepState:
 
 
 class CausalWaveNet(nn.Module):
-    """A WaveNet whose output at ``t`` depends on ``x`` at steps before ``t`` only, and on the conditioning at ``t``.
+    """A WaveNet whose output at ``t`` depends on ``x`` before ``t`` only, and on the conditioning up to ``t``.
 
     Front convolution, gated stack, then ReLU, 1x1, ReLU, 1x1. It runs over a whole signal at once, or step by step with
     an explicit state; both give the same numbers.

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from audioflow.audio import MelContract, MelFrontEnd
 from audioflow.errors import MelError
@@ -86,7 +87,7 @@ class Vocoder(nn.Module, ABC):
                 f"wav {list(wav.shape)} does not belong to mel {list(mel.shape)}: "
                 f"[{mel.shape[0]}, {mel.shape[2] * self.contract.hop_length}] was expected."
             )
-        frame_mask = mask_of(lengths, mel.shape[-1], wav.dtype)
+        frame_mask = self._frame_mask(lengths, mel)
         x = masked(wav[:, None], repeat_mask(frame_mask, self.contract.hop_length))
         return self._log_prob(x, self.normalizer(mel, frame_mask), frame_mask, self._voices(speaker, len(wav)))
 
@@ -116,7 +117,7 @@ class Vocoder(nn.Module, ABC):
             ``[B, F * hop_length]`` in [-1, 1]; each row as if it had been made alone with its seed.
 
         Raises:
-            MelError: the mel does not fit the model, or is not finite.
+            MelError: the mel does not fit the model, is not finite, or is shorter than its length says.
             ValueError: an unknown engine, or a temperature below zero.
         """
         self._check_mel(mel)
@@ -124,9 +125,10 @@ class Vocoder(nn.Module, ABC):
             raise MelError("The mel holds values that are not finite numbers; make it again from the recording.")
         if temperature < 0:
             raise ValueError(f"temperature must not be negative, but is {temperature}")
-        frame_mask = mask_of(lengths, mel.shape[-1], mel.dtype)
-        hop = self.contract.hop_length
-        frames = [mel.shape[-1]] * mel.shape[0] if lengths is None else [int(n) for n in lengths]
+        samples = mel.shape[-1] * self.contract.hop_length
+        frames = self._frames(lengths, mel)
+        mel = mel[..., : max(frames)]
+        frame_mask = self._frame_mask(lengths, mel)
         noise = batch_noise(seed, self.noise_channels, [self._noise_steps(n) for n in frames], mel.dtype, mel.device)
         voices = self._voices(speaker, mel.shape[0])
         x = self._generate(
@@ -138,8 +140,9 @@ class Vocoder(nn.Module, ABC):
             self._engine(engine),
             progress,
         )
-        x = masked(x[..., : mel.shape[-1] * hop], repeat_mask(frame_mask, hop))
-        return x[:, 0].clamp(-1.0, 1.0)
+        x = x[..., : mel.shape[-1] * self.contract.hop_length]
+        x = masked(x, repeat_mask(frame_mask, self.contract.hop_length))
+        return functional.pad(x[:, 0].clamp(-1.0, 1.0), (0, samples - x.shape[-1]))
 
     def forward(self, mel: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``(mel, lengths) -> (wav, lengths in samples)``: the shape of torchaudio's text-to-speech vocoders."""
@@ -162,7 +165,7 @@ class Vocoder(nn.Module, ABC):
             mel: ``[B, M, F]``.
             lengths: frames of each utterance.
         """
-        self.normalizer.fit(mel, mask_of(lengths, mel.shape[-1], mel.dtype))
+        self.normalizer.fit(mel, self._frame_mask(lengths, mel))
 
     def fold_weight_norm(self) -> "Vocoder":
         """Work out weight normalisation in every layer, for synthesis; the audio stays the same. Returns itself."""
@@ -190,6 +193,23 @@ class Vocoder(nn.Module, ABC):
                 f"mel {list(mel.shape)} does not fit this model: "
                 f"[batch, {self.contract.n_mels} bands, at least one frame] was expected."
             )
+
+    def _frame_mask(self, lengths: Tensor | None, mel: Tensor) -> Tensor | None:
+        """Mask ``[B, 1, F]`` of the valid frames of ``mel [B, M, F]``, on its device and in its dtype."""
+        if lengths is None:
+            return None
+        if lengths.shape != mel.shape[:1]:
+            raise MelError(
+                f"lengths {list(lengths.shape)} do not fit mel {list(mel.shape)}: one number each is needed."
+            )
+        return mask_of(lengths.to(mel.device), mel.shape[-1], mel.dtype)
+
+    def _frames(self, lengths: Tensor | None, mel: Tensor) -> list[int]:
+        """Number of frames of each utterance."""
+        frames = [mel.shape[-1]] * mel.shape[0] if lengths is None else [int(n) for n in lengths]
+        if min(frames) < 1 or max(frames) > mel.shape[-1]:
+            raise MelError(f"lengths {frames} do not fit mel {list(mel.shape)}: 1 to {mel.shape[-1]} was expected.")
+        return frames
 
     def _engine(self, engine: str) -> str:
         if engine == "auto":

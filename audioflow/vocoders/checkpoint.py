@@ -106,13 +106,13 @@ def read_header(path: str | Path) -> CheckpointHeader:
         return CheckpointHeader(
             path=path,
             vocoder=metadata["vocoder"],
-            config=json.loads(metadata["config"]),
+            config=dict(json.loads(metadata["config"])),
             contract=MelContract.model_validate_json(metadata["mel"]),
             folded=bool(json.loads(metadata["folded"])),
-            provenance=json.loads(metadata["provenance"]),
+            provenance=dict(json.loads(metadata["provenance"])),
             parameters=parameters,
         )
-    except (KeyError, ValueError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise CheckpointError(f"{path} has a damaged header ({type(error).__name__}); take another copy.") from error
 
 
@@ -142,7 +142,8 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, fold: bool = T
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         vocoder.load_state_dict(tensors)
     except (SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        # torch names the first weight that does not fit in the second line.
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise CheckpointError(f"The weights in {header.path} do not fit its own config ({reason}).") from error
     if fold:
         fold_weight_norm(vocoder)

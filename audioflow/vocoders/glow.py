@@ -110,16 +110,18 @@ class Glow(Vocoder):
 
     @property
     def context_frames(self) -> int:
-        """Mel frames on each side that reach one sample: what exact synthesis in pieces has to carry."""
-        samples = sum(
-            module.context * self.squeeze for module in self.modules() if isinstance(module, WaveNetConditioner)
-        )
+        """Mel frames on each side that reach one sample: what exact synthesis in pieces has to carry.
+
+        Pieces begin at multiples of ``squeeze`` samples, so that groups are cut where the whole has them.
+        """
+        groups = sum(module.context for module in self.modules() if isinstance(module, WaveNetConditioner))
+        samples = groups * self.squeeze + self.squeeze - 1
         return math.ceil(samples / self.contract.hop_length) + self.upsampler.frame_context
 
     @override
     def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> None:
         super().initialize(wav, mel, lengths)
-        mask = repeat_mask(mask_of(lengths, mel.shape[-1], wav.dtype), self.contract.hop_length)
+        mask = repeat_mask(self._frame_mask(lengths, mel), self.contract.hop_length)
         for module in self.modules():
             if isinstance(module, Rescale):
                 module.fit(wav[:, None], mask)
@@ -148,7 +150,8 @@ class Glow(Vocoder):
         steps = noise.shape[-1]
         cond = functional.pad(cond, (0, steps - cond.shape[-1]))
         mask = self._group_mask(frame_mask, steps, round_up=True)
-        return self.flow.to_data(masked(noise * temperature, mask), cond, mask)[0]
+        x: Tensor = self.flow.to_data(masked(noise * temperature, mask), cond, mask)[0]
+        return x
 
     def _noise_steps(self, frames: int) -> int:
         return math.ceil(frames * self.contract.hop_length / self.squeeze) * self.squeeze

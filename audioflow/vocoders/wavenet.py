@@ -122,15 +122,18 @@ class WaveNet(Vocoder):
     def noise_channels(self) -> int:
         return self.law.noise_channels
 
-    def bijection(self) -> CausalAffine:
+    def bijection(self, speaker: Tensor | None = None) -> CausalAffine:
         """The model as a flow over time: the same weights, ``to_noise`` and ``to_data`` given ``cond [B, C, T]``.
+
+        Args:
+            speaker: speaker numbers ``[B]``, for models that have speakers; the first speaker by default.
 
         Raises:
             TypeError: the head is not Gaussian; the other laws are no affine maps of noise.
         """
         if not isinstance(self.law, Gaussian):
             raise TypeError(f"only a Gaussian head makes a WaveNet a flow; this one is {self.config['head']}")
-        return CausalAffine(self.network, self.law)
+        return CausalAffine(self.network, self.law, self._voices(speaker, 1))
 
     def _log_prob(self, x: Tensor, mel: Tensor, frame_mask: Tensor | None, speaker: Tensor | None) -> Tensor:
         mask = repeat_mask(frame_mask, self.contract.hop_length)
@@ -149,10 +152,12 @@ class WaveNet(Vocoder):
         engine: str,
         progress: Progress | None,
     ) -> Tensor:
-        cond = self.upsampler(mel, frame_mask)
-        return ENGINES[engine](
-            self.network, self.law, cond, noise, speaker=speaker, temperature=temperature, progress=progress
-        )
+        # Errors of a step feed the next one, so all engines stay in float32 also under autocast.
+        with full_precision(noise):
+            cond = self.upsampler(mel, frame_mask)
+            return ENGINES[engine](
+                self.network, self.law, cond, noise, speaker=speaker, temperature=temperature, progress=progress
+            )
 
 
 def output_law(head: Head, components: int, classes: int, min_log_scale: float) -> OutputLaw:
