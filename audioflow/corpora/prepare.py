@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 MANY: Final = 200
 """From this number of recordings on, starting more processes pays."""
 
+GUARD: Final = 'a script that uses several workers calls it below if __name__ == "__main__".'
 OnBad = Literal["skip", "refuse"]
 Progress = Callable[[int, int], None]
 """Told after each recording: how many are dealt with, how many there are."""
@@ -76,6 +77,7 @@ def prepare(
             is bad and ``on_bad`` is "refuse"; or nothing is fit for use.
         OutputError: ``out_dir`` cannot be written to.
     """
+    _require_guarded_script()
     limits = limits or AudioLimits()
     utterances = list(corpus.utterances())
     out_dir = Path(out_dir)
@@ -98,6 +100,12 @@ def prepare(
         _judge(report, on_bad)
         _finish(out_dir, state, ordered, report)
     return report
+
+
+def _require_guarded_script() -> None:
+    """Stop a worker that runs its parent's script again: it would wait for the lock that the parent holds."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise CorpusError(f"prepare was called while a worker process loads the script: {GUARD}")
 
 
 def _require_apart(corpus: Corpus, out_dir: Path) -> None:
@@ -216,7 +224,7 @@ def _run(job: Callable[[Utterance], Decision], todo: list[Utterance], processes:
                 yield future.result()
         except BrokenProcessPool as error:
             raise CorpusError(
-                "A process of 'prepare' was killed, perhaps for want of memory; use fewer workers."
+                f"A worker process of prepare died: use fewer if memory ran out, and note that {GUARD}"
             ) from error
 
 
