@@ -10,6 +10,7 @@ from audioflow.evaluation.comparison import compare, loudest_stretch
 from audioflow.evaluation.likelihood import pooled, score_many
 from audioflow.evaluation.metrics import distances
 from audioflow.evaluation.results import COLUMNS, Row, formatted
+from audioflow.vocoders import Glow, WaveNet
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,23 @@ def test_an_engine_that_disagrees_is_seen(toy_class, speech):
     found = compare({"wrong": Wrong()}, {"it": speech[:4000]}, runs=1)
     assert row_of(found, "wrong", "naive").difference == pytest.approx(0.25, abs=1e-6)
     assert row_of(found, "wrong", "blocks").difference == pytest.approx(0.5, abs=1e-6)
+
+
+def test_the_real_models_can_be_compared(speech, contract):
+    torch.manual_seed(0)
+    wavenet = WaveNet(contract, layers=2, cycle=2, residual_channels=4, skip_channels=4, cond_channels=4)
+    glow = Glow(contract, flows=2, channels=4, layers=2, early_every=2)
+    for vocoder in (wavenet, glow):
+        for parameter in vocoder.parameters():  # nothing may stay at its first zero
+            parameter.data += 0.05 * torch.randn(parameter.shape)
+    found = compare({"w": wavenet, "g": glow}, {"it": speech[:1300]}, stretch_seconds=0.02, runs=1)
+    made = [(row.label, row.engine) for row in found.rows[1:-2]]
+    assert made == [("w", engine) for engine in wavenet.engines] + [("g", engine) for engine in glow.engines]
+    for row in found.rows[1:-2]:
+        assert row.likelihood.samples == 1200
+        assert math.isfinite(row.likelihood.nats_per_sample)
+        if row.engine == "naive":
+            assert row.difference < 1e-4 < row.audio["it"].std()
 
 
 def test_a_model_with_only_a_naive_engine_is_run_on_everything(toy_class, speech):

@@ -1,4 +1,7 @@
-"""The report in a real browser: it complains of nothing, asks the network for nothing, and every player plays."""
+"""The report in a real browser: it complains of nothing, asks the network for nothing, and every player plays.
+
+Where the environment variable AUDIOFLOW_SCREENSHOT names a file, the picture of the page is kept there.
+"""
 
 import base64
 import os
