@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
+from torch import distributed
 
 from audioflow.training import TrainReport, load_recipe
 from audioflow.training import train as run_training
@@ -38,6 +39,8 @@ def train(
     """
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
+    else:
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     plan = load_recipe(recipe, overrides)
     report = run_training(plan, out, device, devices=devices, nodes=nodes, progress_bar=not (as_json or verbose))
     if _is_first_process():
@@ -45,8 +48,6 @@ def train(
 
 
 def _is_first_process() -> bool:
-    from torch import distributed  # noqa: PLC0415 - the help page should not wait for torch
-
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 

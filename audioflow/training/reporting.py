@@ -6,6 +6,7 @@ from typing import Any, cast
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+from torch.nn import functional
 from tqdm import tqdm
 
 from audioflow.audio import write_audio
@@ -64,7 +65,7 @@ class Reporter:
             self.bar.update(min(used, 1.0) - self.bar.n)
 
     def sample(self, step: int, vocoder: Vocoder, batch: Batch, seconds: float) -> None:
-        """Let the model speak the start of a held-out utterance; keep audio and a picture of both.
+        """Let the model speak the loudest stretch of a held-out utterance; keep audio and a picture of both.
 
         Args:
             step: where the run is.
@@ -76,12 +77,13 @@ class Reporter:
             return
         contract = vocoder.contract
         frames = min(batch.mel.shape[-1], max(1, int(seconds * contract.sample_rate / contract.hop_length)))
+        start = _loudest(batch.mel[0], frames)
         here = batch.to(self.fabric.device)
         speaker = _folded(vocoder)
         with torch.no_grad():
-            made = speaker.synthesize(here.mel[..., :frames], speaker=here.speaker).float()
+            made = speaker.synthesize(here.mel[..., start : start + frames], speaker=here.speaker).float()
         made = torch.nan_to_num(made).clamp(-1, 1)
-        real = here.wav[:, : made.shape[1]]
+        real = here.wav[:, start * contract.hop_length :][:, : made.shape[1]]
         mels = {name: speaker.mel(wav)[0] for name, wav in (("recording", real), (f"step {step}", made))}
         self._keep(step, made[0].cpu(), mels, contract.sample_rate)
 
@@ -99,6 +101,11 @@ class Reporter:
         board = self.board.experiment
         board.add_audio("sample", wav.numpy(), step, sample_rate)
         board.add_figure("sample", figure, step, close=False)
+
+
+def _loudest(mel: torch.Tensor, frames: int) -> int:
+    """First frame of the stretch of ``frames`` frames whose mel ``[M, F]`` is highest on average."""
+    return int(functional.avg_pool1d(mel.mean(0)[None], frames, stride=1).argmax())
 
 
 def _folded(vocoder: Vocoder) -> Vocoder:

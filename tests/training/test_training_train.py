@@ -14,7 +14,7 @@ from audioflow.audio import dequantize
 from audioflow.corpora.dataset import SegmentDataset
 from audioflow.corpora.prepared import PreparedCorpus
 from audioflow.errors import CheckpointError, CorpusError, OutputError, RecipeError, TrainingError
-from audioflow.training import RunDirectory, train
+from audioflow.training import RunDirectory, reporting, train
 from audioflow.training import loop as loop_module
 from audioflow.training.batches import endless_batches
 from audioflow.training.loop import Loop
@@ -80,6 +80,12 @@ def test_a_run_leaves_all_its_files(model, tiny, tmp_path):
     assert (run.samples / "step-0000003.png").stat().st_size > 1000
     assert any((run.path / "tensorboard").iterdir())
     assert not [file for file in run.path.rglob(".*") if file.is_file()]
+
+
+def test_samples_are_taken_where_someone_speaks():
+    mel = torch.full((3, 10), -5.0)
+    mel[:, 6:8] = 1.0
+    assert [reporting._loudest(mel, frames) for frames in (1, 2, 10)] == [6, 6, 0]
 
 
 def test_training_makes_the_likelihood_better(tiny, tmp_path):
