@@ -34,3 +34,11 @@ class OutputError(AudioflowError):
 
 class TrainingError(AudioflowError):
     """Training cannot start or go on: no data, a loss that is not finite."""
+
+
+class DeviceError(AudioflowError):
+    """The device asked for is not there."""
+
+
+class OptionError(AudioflowError):
+    """An option is out of range, or does not go with the others."""

@@ -36,8 +36,12 @@ class OutputLaw(ABC):
         """
 
     @abstractmethod
-    def initial_bias(self) -> Tensor:
-        """Bias ``[P]`` for the last layer of a network, at which the law is about as wide as speech is loud."""
+    def units(self, spread: float) -> tuple[Tensor, Tensor]:
+        """Gain and offset, each ``[P]``, that a network's outputs need for data of standard deviation ``spread``.
+
+        ``params = gain * output + offset``: an output of zero then says "about as wide as the data", and outputs of the
+        order of one say all that is worth saying, however quiet the recordings are.
+        """
 
     def network_input(self, x: Tensor) -> Tensor:
         """What a network that is fed back its own samples sees of ``x [B, 1, T]``."""

@@ -48,8 +48,8 @@ class Gaussian(OutputLaw):
         return mean + temperature * log_scale.exp() * noise
 
     @override
-    def initial_bias(self) -> Tensor:
-        return torch.tensor([0.0, -3.0])
+    def units(self, spread: float) -> tuple[Tensor, Tensor]:
+        return torch.tensor([spread, 1.0]), torch.tensor([0.0, math.log(spread)])
 
 
 class GaussianMixture(OutputLaw):
@@ -83,8 +83,8 @@ class GaussianMixture(OutputLaw):
         return mean.gather(1, index) + temperature * log_scale.exp() * noise[:, 1:]
 
     @override
-    def initial_bias(self) -> Tensor:
-        return mixture_bias(self.components)
+    def units(self, spread: float) -> tuple[Tensor, Tensor]:
+        return mixture_units(self.components, spread)
 
 
 def normal_log_density(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
@@ -92,7 +92,9 @@ def normal_log_density(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     return -0.5 * ((x - mean) * torch.exp(-log_scale)).square() - log_scale - LOG_SQRT_2PI
 
 
-def mixture_bias(components: int) -> Tensor:
-    """Equal weights, centres spread over the usual amplitudes of speech, narrow scales."""
-    centres = torch.linspace(-0.1, 0.1, components) if components > 1 else torch.zeros(1)
-    return torch.cat([torch.zeros(components), centres, torch.full((components,), -3.0)])
+def mixture_units(components: int, spread: float) -> tuple[Tensor, Tensor]:
+    """Units of logits, locations and log-scales: equal weights, centres over two spreads on either side."""
+    ones = torch.ones(components)
+    centres = torch.linspace(-2, 2, components) if components > 1 else torch.zeros(1)
+    gain = torch.cat([ones, spread * ones, ones])
+    return gain, torch.cat([0 * ones, spread * centres, math.log(spread) * ones])

@@ -46,8 +46,8 @@ class MuLawCategorical(OutputLaw):
         return torch.lerp(edges[index], edges[index + 1], position)
 
     @override
-    def initial_bias(self) -> Tensor:
-        return torch.zeros(self.parameter_channels)
+    def units(self, spread: float) -> tuple[Tensor, Tensor]:
+        return torch.ones(self.parameter_channels), torch.zeros(self.parameter_channels)
 
     def network_input(self, x: Tensor) -> Tensor:
         """Companded amplitude: quiet samples differ as visibly as loud ones."""

@@ -2,7 +2,6 @@
 
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
@@ -16,13 +15,15 @@ from audioflow.distributions import (
     OutputLaw,
 )
 from audioflow.flows import CausalAffine
-from audioflow.nets.masks import full_precision, masked, repeat_mask
+from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask, valid_steps
 from audioflow.nets.upsample import InterpolatingUpsampler
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import ENGINES, Progress
 from audioflow.vocoders.base import Vocoder
 
 Head = Literal["gaussian", "gaussian_mixture", "logistic_mixture", "mu_law"]
+# Standard deviation of ordinary speech, for a model that has seen no data yet.
+TYPICAL_SPREAD = 0.05
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -114,13 +115,21 @@ class WaveNet(Vocoder):
             front_kernel_size,
             speaker_channels if speakers else 0,
         )
-        with torch.no_grad():
-            self.network.end.bias.copy_(self.law.initial_bias())  # type: ignore[union-attr]
+        self._set_units(TYPICAL_SPREAD, TYPICAL_SPREAD)
 
     @property
     @override
     def noise_channels(self) -> int:
         return self.law.noise_channels
+
+    @override
+    def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> None:
+        super().initialize(wav, mel, lengths)
+        mask = repeat_mask(mask_of(lengths, mel.shape[-1], wav.dtype), self.contract.hop_length)
+        self._set_units(spread(wav[:, None], mask), spread(self.law.network_input(wav[:, None]), mask))
+
+    def _set_units(self, data: float, inputs: float) -> None:
+        self.network.set_units(1 / inputs, *self.law.units(data))
 
     def bijection(self, speaker: Tensor | None = None) -> CausalAffine:
         """The model as a flow over time: the same weights, ``to_noise`` and ``to_data`` given ``cond [B, C, T]``.
@@ -158,6 +167,12 @@ class WaveNet(Vocoder):
             return ENGINES[engine](
                 self.network, self.law, cond, noise, speaker=speaker, temperature=temperature, progress=progress
             )
+
+
+def spread(x: Tensor, mask: Tensor | None) -> float:
+    """Root mean square of ``x [B, C, T]`` over valid steps; that of ordinary speech where all is silent."""
+    count = valid_steps(x, mask).sum() * x.shape[1]
+    return float((masked(x, mask).square().sum() / count).sqrt()) or TYPICAL_SPREAD
 
 
 def output_law(head: Head, components: int, classes: int, min_log_scale: float) -> OutputLaw:

@@ -1,0 +1,62 @@
+"""The command ``audioflow``: its verbs, and how errors look."""
+
+import importlib
+from typing import Any
+
+import click
+from typing_extensions import override
+
+from audioflow import __version__
+from audioflow.errors import AudioflowError
+
+COMMANDS = {
+    "prepare": "Check and resample recordings and compute their mels.",
+    "train": "Train a vocoder as a recipe says, or go on with a run.",
+    "synthesize": "Turn mels, or recordings by way of their mels, into speech.",
+    "score": "Give the exact log-likelihood of recordings under a vocoder.",
+    "compare": "Put vocoders and their engines side by side, with sound.",
+    "info": "Say what a checkpoint, recording, mel or recipe is.",
+    "demo": "Train two small vocoders on bundled speech and compare them.",
+}
+
+
+class UserError(click.ClickException):
+    """An error that the user can repair: one sentence, exit code 2, no traceback."""
+
+    exit_code = 2
+
+
+class Verbs(click.Group):
+    """The group of all commands; a command's module is imported when it is called, so that help is quick."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"audioflow.cli.{cmd_name}"), cmd_name)
+        return command
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    @override
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AudioflowError as error:
+            raise UserError(str(error)) from error
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="audioflow")
+def main() -> None:
+    """Neural vocoders built from WaveNets and normalizing flows: mel spectrograms to speech.
+
+    Start with: audioflow demo --out demo
+    """

@@ -1,0 +1,1 @@
+"""What each verb of the command does, callable from Python: synthesis of files, scoring, inspection, the demo."""

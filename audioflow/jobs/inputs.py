@@ -1,0 +1,114 @@
+"""What a command line names as input: sound files, mel files, or directories of them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from audioflow.audio import MelContract, MelFrontEnd, check_audio, convert_mel, get_contract, load_mel, read_audio
+from audioflow.errors import AudioError, MelError
+
+MEL_SUFFIXES = (".npz", ".npy", ".safetensors")
+SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".opus")
+
+
+@dataclass(frozen=True)
+class SpeechInput:
+    """One utterance to synthesise.
+
+    Attributes:
+        path: the file it came from.
+        mel: ``[M, F]`` in the units of the vocoder.
+        samples: length of the audio to be made; a recording's own length, or ``F * hop_length`` for a mel file.
+        notes: what a user should know: resampled, mixed down, clipped, converted.
+    """
+
+    path: Path
+    mel: Tensor
+    samples: int
+    notes: tuple[str, ...] = ()
+
+
+def expand(paths: Iterable[str | Path], suffixes: Sequence[str]) -> list[Path]:
+    """Replace each directory by the files in it that end in one of ``suffixes``, sorted by name.
+
+    Raises:
+        AudioError: a path is missing, or a directory has no such file.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
+            if not found:
+                raise AudioError(f"{path} has no file that ends in {', '.join(suffixes)}; name another directory.")
+            files += found
+        elif path.exists():
+            files.append(path)
+        else:
+            raise AudioError(f"{path} does not exist; name a file or a directory.")
+    return files
+
+
+def read_recording(path: Path, sample_rate: int) -> tuple[Tensor, tuple[str, ...]]:
+    """Read speech at a vocoder's rate, with notes on what was changed on the way.
+
+    Returns:
+        wav ``[T]``, and the notes.
+
+    Raises:
+        AudioError: unreadable, not a number, silent or too short; clipping is only noted.
+    """
+    wav, rate = read_audio(path)
+    notes = []
+    problems = check_audio(wav, rate)
+    for problem in problems:
+        if problem.kind != "clipped":
+            raise AudioError(f"{path} is not fit for use ({problem.kind}): {problem.detail}")
+        notes.append(f"clipped: {problem.detail}")
+    if rate != sample_rate:
+        notes.append(f"resampled from {rate} to {sample_rate} Hz")
+        wav, _ = read_audio(path, sample_rate)
+    return wav, tuple(notes)
+
+
+def read_inputs(
+    paths: Iterable[str | Path], contract: MelContract, mel_preset: str | None = None
+) -> list[SpeechInput]:
+    """Read every input of a synthesis before the first one is made, so that a bad one costs nothing.
+
+    Args:
+        paths: sound files, mel files, directories of them.
+        contract: the vocoder's.
+        mel_preset: name of the front-end that made the bare ``.npy`` files.
+
+    Raises:
+        AudioError, MelError: an input is missing or unfit, or a mel was made by another front-end.
+    """
+    front_end = MelFrontEnd(contract)
+    files = expand(paths, (*SOUND_SUFFIXES, *MEL_SUFFIXES))
+    return [
+        _from_mel(path, contract, mel_preset)
+        if path.suffix.lower() in MEL_SUFFIXES
+        else _from_recording(path, contract, front_end)
+        for path in files
+    ]
+
+
+def _from_recording(path: Path, contract: MelContract, front_end: MelFrontEnd) -> SpeechInput:
+    wav, notes = read_recording(path, contract.sample_rate)
+    with torch.no_grad():
+        mel: Tensor = front_end(wav[None])[0]
+    return SpeechInput(path, mel, wav.numel(), notes)
+
+
+def _from_mel(path: Path, contract: MelContract, mel_preset: str | None) -> SpeechInput:
+    stated = get_contract(mel_preset) if mel_preset is not None and path.suffix.lower() == ".npy" else None
+    mel, have = load_mel(path, stated)
+    try:
+        converted = convert_mel(mel, have, contract)
+    except MelError as error:
+        raise MelError(f"{path}: {error}") from error
+    notes = () if have == contract else ("mel converted between centred and half-hop framing",)
+    return SpeechInput(path, converted, converted.shape[-1] * contract.hop_length, notes)
