@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from audioflow.nets.masks import masked
+
 Direction = Literal["to_data", "to_noise"]
 
 
@@ -66,7 +68,7 @@ class Chain(Bijection):
 
     @override
     def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        total = no_log_det(x)
+        x, total = masked(x, mask), no_log_det(x)
         for bijection in self._maps():
             x, log_det = bijection.to_noise(x, cond, mask)
             total = total + log_det
@@ -74,7 +76,7 @@ class Chain(Bijection):
 
     @override
     def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        total = no_log_det(z)
+        z, total = masked(z, mask), no_log_det(z)
         for bijection in reversed(self._maps()):
             z, log_det = bijection.to_data(z, cond, mask)
             total = total + log_det

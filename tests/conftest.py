@@ -1,0 +1,13 @@
+"""Shared by all tests; its place puts ``tests/`` on the import path, so that rooms can use ``laws.models``."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tiny tensors are slower on many threads than on one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

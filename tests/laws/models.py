@@ -1,0 +1,191 @@
+"""Every flow and every vocoder that the laws are asked of, by name. A new one needs an entry here and nothing else."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from audioflow.audio import MelContract
+from audioflow.distributions import Gaussian
+from audioflow.flows import (
+    AffineCoupling,
+    Bijection,
+    CausalAffine,
+    Chain,
+    FactorOut,
+    Invert,
+    InvertibleConv1x1,
+    Permutation,
+    Rescale,
+    Squeezed,
+)
+from audioflow.nets.wavenet import CausalWaveNet, WaveNetConditioner
+from audioflow.vocoders import Vocoder, build
+
+COND = 2
+"""Conditioning channels of the flows under test."""
+
+
+@dataclass(frozen=True)
+class FlowCase:
+    """How to make a flow, and how many channels it takes."""
+
+    make: Callable[[], Bijection]
+    channels: int
+    cond_channels: int = COND
+
+
+@dataclass(frozen=True)
+class VocoderCase:
+    """What :func:`build` needs, small enough for tests."""
+
+    vocoder: str
+    config: dict[str, object] = field(default_factory=dict)
+    hop_length: int = 4
+    n_mels: int = 3
+
+
+def make_flow(name: str, seed: int = 0) -> Bijection:
+    """The named flow in float64 with every parameter perturbed."""
+    torch.manual_seed(seed)
+    return perturb(FLOWS[name].make()).double().eval()
+
+
+def make_vocoder(name: str, seed: int = 0, spread: float = 0.2) -> Vocoder:
+    """The named vocoder in float64 with every parameter and statistic perturbed."""
+    torch.manual_seed(seed)
+    case = VOCODERS[name]
+    return perturb(build(case.vocoder, contract(case.hop_length, case.n_mels), case.config), spread).double().eval()
+
+
+def contract(hop_length: int = 4, n_mels: int = 3) -> MelContract:
+    """A mel front-end with a hop of a few samples."""
+    return MelContract(
+        sample_rate=1000, n_fft=32, win_length=32, hop_length=hop_length, f_min=0, f_max=500, n_mels=n_mels
+    )
+
+
+@torch.no_grad()
+def perturb(module: nn.Module, spread: float = 0.2) -> nn.Module:
+    """Move every parameter at random, zero-initialised ones too; set the statistics that data would set."""
+    for parameter in module.parameters():
+        parameter.add_(spread * torch.randn_like(parameter))
+    for name, buffer in module.named_buffers():
+        if name.endswith("normalizer.mean"):
+            buffer.normal_()
+        if name.endswith("normalizer.std"):
+            buffer.uniform_(0.5, 2.0)
+        if name.endswith("log_scale"):
+            buffer.fill_(-0.7)
+        if name.endswith(("input_gain", "output_gain")):
+            buffer.mul_(0.5 + torch.rand_like(buffer))
+        if name.endswith("output_offset"):
+            buffer.add_(spread * torch.randn_like(buffer))
+    return module
+
+
+def causal_net(kernel_size: int, front_kernel_size: int = 1, cond_channels: int = COND, speaker_channels: int = 0):
+    """A causal WaveNet from one channel to two."""
+    return CausalWaveNet(1, 2, cond_channels, 3, 2, 3, 4, kernel_size, front_kernel_size, speaker_channels)
+
+
+def coupling(channels: int, passive: int, cond_channels: int = COND, limit: float | None = 5.0) -> AffineCoupling:
+    """An affine coupling with a WaveNet of two layers."""
+    net = WaveNetConditioner(passive, 2 * (channels - passive), cond_channels, channels=3, layers=2)
+    return AffineCoupling(net, passive, limit)
+
+
+def fitted_rescale() -> Rescale:
+    """A rescaling fitted to loud noise."""
+    rescale = Rescale()
+    rescale.fit(3 * torch.randn(2, 2, 50))
+    return rescale
+
+
+def glow_flow() -> Bijection:
+    """The whole flow of a small Glow with early outputs."""
+    config = {"squeeze": 4, "flows": 2, "early_every": 1, "early_channels": 2, "channels": 3, "layers": 1}
+    return build("glow", contract(n_mels=COND), config).flow
+
+
+FLOWS: dict[str, FlowCase] = {
+    "rescale": FlowCase(Rescale, 2),
+    "rescale-fitted": FlowCase(fitted_rescale, 2),
+    "permutation": FlowCase(lambda: Permutation([2, 0, 1]), 3),
+    "conv1x1": FlowCase(lambda: InvertibleConv1x1(3), 3),
+    "coupling": FlowCase(lambda: coupling(3, 1), 3),
+    "coupling-two-pass": FlowCase(lambda: coupling(3, 2), 3),
+    "coupling-unbounded": FlowCase(lambda: coupling(2, 1, limit=None), 2),
+    "causal-kernel-2": FlowCase(lambda: CausalAffine(causal_net(2), Gaussian()), 1),
+    "causal-kernel-3": FlowCase(lambda: CausalAffine(causal_net(3), Gaussian()), 1),
+    "causal-front-3": FlowCase(lambda: CausalAffine(causal_net(2, front_kernel_size=3), Gaussian()), 1),
+    "causal-speaker": FlowCase(
+        lambda: CausalAffine(
+            causal_net(2, speaker_channels=2), Gaussian(), torch.tensor([[0.3, -1.0]], dtype=torch.float64)
+        ),
+        1,
+    ),
+    "causal-tight-floor": FlowCase(lambda: CausalAffine(causal_net(2), Gaussian(min_log_scale=0.0)), 1),
+    "chain": FlowCase(lambda: Chain([Rescale(), InvertibleConv1x1(2), coupling(2, 1), Permutation([1, 0])]), 2),
+    "chain-empty": FlowCase(lambda: Chain([]), 2),
+    "invert-coupling": FlowCase(lambda: Invert(coupling(2, 1)), 2),
+    "invert-causal": FlowCase(lambda: Invert(CausalAffine(causal_net(2), Gaussian())), 1),
+    "factor-out": FlowCase(lambda: FactorOut(1, coupling(2, 1)), 3),
+    "squeezed": FlowCase(lambda: Squeezed(3, coupling(6, 3, 3 * COND)), 2),
+    "squeezed-causal": FlowCase(
+        lambda: Squeezed(2, FactorOut(1, CausalAffine(causal_net(3, cond_channels=2 * COND), Gaussian()))), 1
+    ),
+    "causal-both-ways": FlowCase(
+        lambda: Chain(
+            [CausalAffine(causal_net(2), Gaussian()), Rescale(), Invert(CausalAffine(causal_net(3), Gaussian()))]
+        ),
+        1,
+    ),
+    "nested": FlowCase(
+        lambda: Chain(
+            [
+                Invert(Chain([Squeezed(2, Chain([InvertibleConv1x1(4), coupling(4, 2, 2 * COND)])), coupling(2, 1)])),
+                Squeezed(2, FactorOut(2, Squeezed(2, Invert(coupling(4, 2, 4 * COND))))),
+            ]
+        ),
+        2,
+    ),
+    "glow": FlowCase(glow_flow, 1),
+}
+
+_WAVENET = {"layers": 3, "cycle": 2, "residual_channels": 3, "skip_channels": 4, "cond_channels": 3}
+_GLOW = {"squeeze": 4, "flows": 2, "early_every": 1, "early_channels": 2, "channels": 3, "layers": 2}
+_HEADS = {
+    "gaussian": {},
+    "gaussian_mixture": {"components": 3},
+    "logistic_mixture": {"components": 3},
+    "mu_law": {"classes": 16},
+}
+
+WAVENETS: dict[str, VocoderCase] = {
+    f"wavenet-{head}-kernel-{kernel}{'-speakers' if speakers else ''}": VocoderCase(
+        "wavenet", {**_WAVENET, **own, "head": head, "kernel_size": kernel, "speakers": speakers, "speaker_channels": 2}
+    )
+    for head, own in _HEADS.items()
+    for kernel in (2, 3)
+    for speakers in (0, 2)
+}
+
+GLOWS: dict[str, VocoderCase] = {
+    "glow": VocoderCase("glow", _GLOW),
+    "glow-no-early-outputs": VocoderCase("glow", {**_GLOW, "early_channels": 0}),
+    "glow-speakers": VocoderCase("glow", {**_GLOW, "speakers": 2, "speaker_channels": 2}),
+    "glow-unbounded": VocoderCase("glow", {**_GLOW, "log_scale_limit": 0.0}),
+    "glow-hop-5": VocoderCase("glow", _GLOW, hop_length=5),
+    "glow-hop-7-squeeze-6": VocoderCase("glow", {**_GLOW, "squeeze": 6, "upsample_taps": 2}, hop_length=7),
+    "glow-hop-1": VocoderCase("glow", {**_GLOW, "squeeze": 2, "early_channels": 0}, hop_length=1, n_mels=1),
+}
+
+VOCODERS: dict[str, VocoderCase] = {
+    **WAVENETS,
+    **GLOWS,
+    "wavenet-front-3": VocoderCase("wavenet", {**_WAVENET, "front_kernel_size": 3}),
+    "wavenet-hop-7": VocoderCase("wavenet", _WAVENET, hop_length=7),
+    "wavenet-hop-1": VocoderCase("wavenet", _WAVENET, hop_length=1, n_mels=1),
+}
