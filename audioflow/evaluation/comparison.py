@@ -21,7 +21,7 @@ RECORDING = "recording"
 # Engines that are specifications, not for use: they are run on a short stretch only.
 SLOW_ENGINES = ("naive",)
 # How many mel frames a warm-up makes.
-WARM_UP_FRAMES = 8
+WARM_UP_FRAMES = 2
 
 
 def compare(
