@@ -1,0 +1,59 @@
+# Every target makes the virtual environment it needs; the second time that takes no time. `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+MINUTES ?=
+OUT ?= demo
+JOBS ?= 2
+PYTEST_ARGS ?= -n $(JOBS) --dist loadfile
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS)
+RUN := $(VENV)/.installed-run
+DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench constraints
+
+help: ## list the targets and variables
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "Variables: PYTHON ($(PYTHON)), VENV ($(VENV)), PIP_ARGS (more options for pip install), MINUTES (training time"
+	@echo "of each model in the demo), OUT ($(OUT): where the demo writes), JOBS ($(JOBS): test processes), PYTEST_ARGS."
+
+demo: $(RUN) ## train two small vocoders on the bundled speech, compare them, write a page
+	$(BIN)/audioflow demo $(if $(MINUTES),--minutes $(MINUTES)) --out $(OUT)
+
+# One thread for each test process: with more, processes on a small machine wait for each other.
+test: $(DEV) ## run all tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(DEV) ## check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEV) ## bring the code into the one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(RUN) ## time synthesis and training of every recipe for the bundled speech
+	$(BIN)/python benchmarks/speed.py
+
+constraints: $(DEV) ## write constraints.txt from what is installed
+	@sed '/^[^#]/d' constraints.txt > constraints.new
+	@$(BIN)/python -m pip freeze --exclude-editable --exclude audioflow | sed 's/+[a-z0-9.]*$$//' >> constraints.new
+	@mv constraints.new constraints.txt
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "constraints.txt is for Python 3.11 or newer; name one: make PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN): pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable .
+	@touch $@
+
+$(DEV): $(RUN)
+	$(INSTALL) --editable '.[dev]'
+	@touch $@
