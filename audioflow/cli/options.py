@@ -34,9 +34,9 @@ def verbose_option(command: Command) -> Command:
         if verbose:
             logging.basicConfig(level=logging.INFO, format="%(message)s")
 
-    return click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, callback=start_log, help="Show the log."
-    )(command)
+    return click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=start_log, help="Show the log.")(
+        command
+    )
 
 
 @contextmanager

@@ -53,7 +53,9 @@ def score(
     width = max(len("all"), *(len(str(path)) for path in files))
     click.echo(f"{'recording':<{width}}  {'nats':>14}  nats/sample  bits/sample")
     for name, one in [*zip(map(str, files), scores, strict=True), ("all", total)]:
-        click.echo(f"{name:<{width}}  {one.nats_total:>14.1f}  {one.nats_per_sample:>11.4f}  {one.bits_per_sample:>11.4f}")
+        click.echo(
+            f"{name:<{width}}  {one.nats_total:>14.1f}  {one.nats_per_sample:>11.4f}  {one.bits_per_sample:>11.4f}"
+        )
     click.echo(f"Dequantisation: {noise}.")
 
 

@@ -36,16 +36,20 @@ class OutputLaw(ABC):
         """
 
     @abstractmethod
-    def units(self, spread: float) -> tuple[Tensor, Tensor]:
-        """Gain and offset, each ``[P]``, that a network's outputs need for data of standard deviation ``spread``.
+    def at_level(self, outputs: Tensor, level: Tensor) -> Tensor:
+        """Parameters from what a network put out for speech of standard deviation ``exp(level)``.
 
-        ``params = gain * output + offset``: an output of zero then says "about as wide as the data", and outputs of the
-        order of one say all that is worth saying, however quiet the recordings are.
+        Outputs of zero say "as wide as the speech is loud here", and outputs of the order of one say all that is worth
+        saying, at any loudness: locations are in units of ``exp(level)``, log-scales relative to ``level``.
+
+        Args:
+            outputs: ``[B, P, T]``.
+            level: ``[B, 1, T]``.
         """
 
-    def network_input(self, x: Tensor) -> Tensor:
-        """What a network that is fed back its own samples sees of ``x [B, 1, T]``."""
-        return x
+    def network_input(self, x: Tensor, level: Tensor) -> Tensor:
+        """What a network that is fed back its own samples sees of ``x [B, 1, T]``: ``x exp(-level)``."""
+        return x * torch.exp(-level)
 
 
 def soft_floor(raw: Tensor, floor: float) -> Tensor:

@@ -48,8 +48,9 @@ class Gaussian(OutputLaw):
         return mean + temperature * log_scale.exp() * noise
 
     @override
-    def units(self, spread: float) -> tuple[Tensor, Tensor]:
-        return torch.tensor([spread, 1.0]), torch.tensor([0.0, math.log(spread)])
+    def at_level(self, outputs: Tensor, level: Tensor) -> Tensor:
+        mean, raw = outputs.chunk(2, dim=1)
+        return torch.cat([mean * torch.exp(level), raw + level], dim=1)
 
 
 class GaussianMixture(OutputLaw):
@@ -83,8 +84,8 @@ class GaussianMixture(OutputLaw):
         return mean.gather(1, index) + temperature * log_scale.exp() * noise[:, 1:]
 
     @override
-    def units(self, spread: float) -> tuple[Tensor, Tensor]:
-        return mixture_units(self.components, spread)
+    def at_level(self, outputs: Tensor, level: Tensor) -> Tensor:
+        return mixture_at_level(outputs, level)
 
 
 def normal_log_density(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
@@ -92,9 +93,8 @@ def normal_log_density(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     return -0.5 * ((x - mean) * torch.exp(-log_scale)).square() - log_scale - LOG_SQRT_2PI
 
 
-def mixture_units(components: int, spread: float) -> tuple[Tensor, Tensor]:
-    """Units of logits, locations and log-scales: equal weights, centres over two spreads on either side."""
-    ones = torch.ones(components)
-    centres = torch.linspace(-2, 2, components) if components > 1 else torch.zeros(1)
-    gain = torch.cat([ones, spread * ones, ones])
-    return gain, torch.cat([0 * ones, spread * centres, math.log(spread) * ones])
+def mixture_at_level(outputs: Tensor, level: Tensor) -> Tensor:
+    """Logits as they are; locations, spread over two standard deviations on either side; log-scales."""
+    logits, mean, raw = outputs.chunk(3, dim=1)
+    centres = torch.linspace(-2, 2, logits.shape[1]) if logits.shape[1] > 1 else torch.zeros(1)
+    return torch.cat([logits, (mean + centres.to(mean)[:, None]) * torch.exp(level), raw + level], dim=1)

@@ -8,7 +8,7 @@ from torch.nn.functional import logsigmoid
 from typing_extensions import override
 
 from audioflow.distributions.base import AMPLITUDE_STEP, OutputLaw, choose, soft_floor, uniform
-from audioflow.distributions.gaussian import mixture_units
+from audioflow.distributions.gaussian import mixture_at_level
 
 LOWEST = -1.0
 HIGHEST = 1.0 - AMPLITUDE_STEP
@@ -63,8 +63,8 @@ class DiscretizedLogisticMixture(OutputLaw):
         return to_grid(mean.gather(1, index) + scale * torch.logit(uniform(noise[:, 1:])))
 
     @override
-    def units(self, spread: float) -> tuple[Tensor, Tensor]:
-        return mixture_units(self.components, spread)
+    def at_level(self, outputs: Tensor, level: Tensor) -> Tensor:
+        return mixture_at_level(outputs, level)
 
 
 def to_grid(x: Tensor) -> Tensor:

@@ -46,10 +46,11 @@ class MuLawCategorical(OutputLaw):
         return torch.lerp(edges[index], edges[index + 1], position)
 
     @override
-    def units(self, spread: float) -> tuple[Tensor, Tensor]:
-        return torch.ones(self.parameter_channels), torch.zeros(self.parameter_channels)
+    def at_level(self, outputs: Tensor, level: Tensor) -> Tensor:
+        """The outputs: companding serves quiet speech already."""
+        return outputs
 
-    def network_input(self, x: Tensor) -> Tensor:
+    def network_input(self, x: Tensor, level: Tensor) -> Tensor:
         """Companded amplitude: quiet samples differ as visibly as loud ones."""
         mu = self.parameter_channels - 1
         return torch.sign(x) * torch.log1p(mu * x.abs()) / math.log1p(mu)

@@ -3,7 +3,7 @@
 from audioflow.flows.autoregressive import CausalAffine
 from audioflow.flows.base import Bijection, Chain, Invert
 from audioflow.flows.coupling import AffineCoupling
-from audioflow.flows.linear import InvertibleConv1x1, Rescale
+from audioflow.flows.linear import InvertibleConv1x1
 from audioflow.flows.reshape import FactorOut, Permutation, Squeezed
 
 __all__ = [
@@ -15,6 +15,5 @@ __all__ = [
     "Invert",
     "InvertibleConv1x1",
     "Permutation",
-    "Rescale",
     "Squeezed",
 ]

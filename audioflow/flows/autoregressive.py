@@ -24,24 +24,33 @@ class CausalAffine(Bijection):
     Args:
         network: one channel in, two out.
         law: how the two numbers become mean and log-scale.
+        level: log standard deviation of the speech, ``[B, 1, T]``; the network sees ``x exp(-level)``. 0 by default.
         speaker: embeddings ``[B, S]``, where the network has speakers.
 
     References:
         Papamakarios, Pavlakou and Murray, "Masked Autoregressive Flow", 2017, https://arxiv.org/abs/1705.07057
     """
 
-    def __init__(self, network: CausalWaveNet, law: Gaussian, speaker: Tensor | None = None) -> None:
+    level: Tensor
+    speaker: Tensor | None
+
+    def __init__(
+        self, network: CausalWaveNet, law: Gaussian, level: Tensor | None = None, speaker: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.network = network
         self.law = law
-        self.speaker = speaker
+        # Not a part of the weights, but they move with them.
+        self.register_buffer("level", torch.zeros(1, 1, 1) if level is None else level, persistent=False)
+        self.register_buffer("speaker", speaker, persistent=False)
 
     @override
     def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = masked(x, mask)
-        params = self.network(x, self.network.project(cond, self.speaker), mask)
+        projected = self.network.project(cond, self.speaker)
+        outputs = self.network(self.law.network_input(x, self.level), projected, mask)
         with full_precision(x):
-            mean, log_scale = self.law.mean_and_log_scale(params)
+            mean, log_scale = self.law.mean_and_log_scale(self.law.at_level(outputs, self.level))
             z, log_derivative = affine_inverse(wide(x), mean, log_scale)
             return masked(z, mask), masked(log_derivative, mask).sum(dim=(1, 2))
 
@@ -49,15 +58,18 @@ class CausalAffine(Bijection):
     def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         with full_precision(z):
             z = wide(z)
+            level = self.level.expand(-1, -1, z.shape[-1])
             projected = self.network.project(cond, self.speaker)
             state = self.network.init_state(z.shape[0])
             previous = z.new_zeros(z.shape[0], 1)
             steps, log_derivatives = [], []
             for t in range(z.shape[-1]):
                 share = None if projected is None else projected[..., min(t, projected.shape[-1] - 1)]
-                params, state = self.network.step(state, previous, share)
-                x, log_derivative = affine(z[..., t : t + 1], *self.law.mean_and_log_scale(params[..., None]))
-                previous = x[..., 0]
+                here = level[..., t : t + 1]
+                outputs, state = self.network.step(state, previous, share)
+                params = self.law.at_level(outputs[..., None], here)
+                x, log_derivative = affine(z[..., t : t + 1], *self.law.mean_and_log_scale(params))
+                previous = self.law.network_input(x, here)[..., 0]
                 steps.append(x)
                 log_derivatives.append(log_derivative)
             log_det = masked(torch.cat(log_derivatives, dim=-1), mask).sum(dim=(1, 2))

@@ -73,9 +73,7 @@ def read_recording(path: Path, sample_rate: int) -> tuple[Tensor, tuple[str, ...
     return wav, tuple(notes)
 
 
-def read_inputs(
-    paths: Iterable[str | Path], contract: MelContract, mel_preset: str | None = None
-) -> list[SpeechInput]:
+def read_inputs(paths: Iterable[str | Path], contract: MelContract, mel_preset: str | None = None) -> list[SpeechInput]:
     """Read every input of a synthesis before the first one is made, so that a bad one costs nothing.
 
     Args:

@@ -37,6 +37,18 @@ class MelNormalizer(nn.Module):
         return masked((mel - self.mean[:, None]) / self.std[:, None], mask)
 
 
+def interpolation_weights(hop_length: int, frame_centre: float = 0.0) -> Tensor:
+    """Linear interpolation between frames: ``[hop, 3]``, for each sample of frame ``f`` over ``f - 1, f, f + 1``.
+
+    Args:
+        hop_length: samples per frame.
+        frame_centre: where in its own hop a frame is centred, in samples.
+    """
+    position = torch.arange(hop_length)[:, None] - frame_centre
+    centres = hop_length * torch.tensor([-1.0, 0.0, 1.0])
+    return (1 - (position - centres).abs() / hop_length).clamp(min=0)
+
+
 class InterpolatingUpsampler(nn.Module):
     r"""A short convolution over frames, then a learned interpolation between them, for any hop length.
 
@@ -62,19 +74,12 @@ class InterpolatingUpsampler(nn.Module):
         self.hop_length = hop_length
         self.context = context
         self.frames = nn.Conv1d(n_mels, cond_channels, 2 * context + 1, padding=context)
-        self.weight = nn.Parameter(self._linear_interpolation(hop_length, frame_centre))
+        self.weight = nn.Parameter(interpolation_weights(hop_length, frame_centre))
 
     @property
     def frame_context(self) -> int:
         """Frames needed on each side of a frame for its samples to be exact."""
         return self.context + 1
-
-    @staticmethod
-    def _linear_interpolation(hop_length: int, frame_centre: float) -> Tensor:
-        """Triangular weights ``[hop, 3]`` over the frames ``f - 1, f, f + 1``."""
-        position = torch.arange(hop_length)[:, None] - frame_centre
-        centres = hop_length * torch.tensor([-1.0, 0.0, 1.0])
-        return (1 - (position - centres).abs() / hop_length).clamp(min=0)
 
     def forward(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
         """``mel [B, M, F]``, frame mask ``[B, 1, F]`` -> ``cond [B, cond_channels, F * hop_length]``."""

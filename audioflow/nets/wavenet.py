@@ -86,11 +86,7 @@ class CausalWaveNet(nn.Module):
     """A WaveNet whose output at ``t`` depends on ``x`` before ``t`` only, and on the conditioning up to ``t``.
 
     Front convolution, gated stack, then ReLU, 1x1, ReLU, 1x1. It runs over a whole signal at once, or step by step with
-    an explicit state; both give the same numbers.
-
-    Inside, numbers are of the order of one: ``x`` is multiplied by ``input_gain``, and the outputs by ``output_gain``
-    before ``output_offset`` is added. These are buffers, fitted to the data by :meth:`set_units`. The last layer starts
-    at zero.
+    an explicit state; both give the same numbers. The last layer starts at zero.
 
     Args:
         in_channels: channels of ``x``.
@@ -108,10 +104,6 @@ class CausalWaveNet(nn.Module):
         van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, https://arxiv.org/abs/1609.03499
         Paine et al., "Fast Wavenet Generation Algorithm", 2016, https://arxiv.org/abs/1611.09482 (the rings)
     """
-
-    input_gain: Tensor
-    output_gain: Tensor
-    output_offset: Tensor
 
     def __init__(
         self,
@@ -144,16 +136,6 @@ class CausalWaveNet(nn.Module):
         self.end = nn.Conv1d(skip_channels, out_channels, 1)
         nn.init.zeros_(self.end.weight)
         nn.init.zeros_(self.end.bias)  # type: ignore[arg-type]
-        self.register_buffer("input_gain", torch.ones(()))
-        self.register_buffer("output_gain", torch.ones(out_channels))
-        self.register_buffer("output_offset", torch.zeros(out_channels))
-
-    @torch.no_grad()
-    def set_units(self, input_gain: float, output_gain: Tensor, output_offset: Tensor) -> None:
-        """Fit the units of inputs and outputs to the data, see the class; gains and offsets are ``[out]``."""
-        self.input_gain.fill_(input_gain)
-        self.output_gain.copy_(output_gain)
-        self.output_offset.copy_(output_offset)
 
     @property
     def receptive_field(self) -> int:
@@ -177,13 +159,12 @@ class CausalWaveNet(nn.Module):
         """
         with full_precision(x):
             # One zero in front and the last sample dropped: strictly the past.
-            past = functional.pad(wide(x) * self.input_gain, (self.front.kernel_size[0], 0))[..., :-1]
+            past = functional.pad(wide(x), (self.front.kernel_size[0], 0))[..., :-1]
             h = masked(self.front(past), mask)
         skips = self.stack(h, projected, mask) * self.skip_scale
         hidden = self.hidden(functional.relu(skips))
         with full_precision(x):
-            out = self.end(functional.relu(wide(hidden)))
-            return masked(out * self.output_gain[:, None] + self.output_offset[:, None], mask)
+            return masked(self.end(functional.relu(wide(hidden))), mask)
 
     @torch.no_grad()
     def init_state(self, batch: int) -> StepState:
@@ -214,7 +195,7 @@ class CausalWaveNet(nn.Module):
         stack = self.stack
         layers = len(stack.dilations)
         shares = [None] * layers if projected is None else projected.chunk(layers, dim=1)
-        h = self._tap(state, 0, x * self.input_gain, 1)
+        h = self._tap(state, 0, x, 1)
         skips: Tensor | None = None
         for layer, dilation in enumerate(stack.dilations):
             a = self._tap(state, layer + 1, h, dilation)
@@ -233,7 +214,7 @@ class CausalWaveNet(nn.Module):
         for matrix, bias in state.outputs[layers:]:
             out = torch.addmm(bias, functional.relu(out), matrix)
         state.step += 1
-        return torch.addcmul(self.output_offset, out, self.output_gain), state
+        return out, state
 
     @staticmethod
     def _tap(state: StepState, index: int, x: Tensor, dilation: int) -> Tensor:

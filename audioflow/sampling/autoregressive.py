@@ -28,13 +28,25 @@ class Engine(Protocol):
         network: CausalWaveNet,
         law: OutputLaw,
         cond: Tensor,
+        level: Tensor,
         noise: Tensor,
         *,
         speaker: Tensor | None = None,
         temperature: float = 1.0,
         progress: Progress | None = None,
     ) -> Tensor:
-        """``cond [B, M, T]``, ``noise [B, N, T]``, ``speaker [B, S]`` -> audio ``[B, 1, T]`` within [-1, 1]."""
+        """Audio ``[B, 1, T]`` within [-1, 1].
+
+        Args:
+            network: gives what the law needs for each sample.
+            law: of a sample.
+            cond: conditioning features ``[B, M, T]``.
+            level: log standard deviation of the speech, ``[B, 1, T]``, see :class:`audioflow.nets.level.MelLevel`.
+            noise: standard normal, ``[B, N, T]``.
+            speaker: embeddings ``[B, S]``.
+            temperature: of the law.
+            progress: told of samples done.
+        """
         ...
 
 
@@ -43,6 +55,7 @@ def sample_naive(
     network: CausalWaveNet,
     law: OutputLaw,
     cond: Tensor,
+    level: Tensor,
     noise: Tensor,
     *,
     speaker: Tensor | None = None,
@@ -56,8 +69,9 @@ def sample_naive(
         # The step itself, and the past that reaches it.
         start = max(0, t - network.receptive_field)
         projected = network.project(cond[..., start : t + 1], speaker)
-        params = network(law.network_input(x[..., start : t + 1]), projected)
-        x[..., t] = _draw(law, params[..., -1:], noise[..., t : t + 1], temperature)[..., 0]
+        outputs = network(law.network_input(x[..., start : t + 1], level[..., start : t + 1]), projected)
+        params = law.at_level(outputs[..., -1:], level[..., t : t + 1])
+        x[..., t : t + 1] = _draw(law, params, noise[..., t : t + 1], temperature)
         if progress is not None:
             progress(1)
     return x
@@ -68,6 +82,7 @@ def sample_cached(
     network: CausalWaveNet,
     law: OutputLaw,
     cond: Tensor,
+    level: Tensor,
     noise: Tensor,
     *,
     speaker: Tensor | None = None,
@@ -85,10 +100,11 @@ def sample_cached(
         rows = None if projected is None else projected.permute(2, 0, 1).contiguous()
         for t in range(start, stop):
             share = None if rows is None else rows[t - start if len(rows) > 1 else 0]
-            params, state = network.step(state, law.network_input(previous), share)
-            sample = _draw(law, params[..., None], noise[..., t : t + 1], temperature)
+            outputs, state = network.step(state, previous, share)
+            here = level[..., t : t + 1]
+            sample = _draw(law, law.at_level(outputs[..., None], here), noise[..., t : t + 1], temperature)
             x[..., t : t + 1] = sample
-            previous = sample[..., 0]
+            previous = law.network_input(sample, here)[..., 0]
         if progress is not None:
             progress(stop - start)
     return x

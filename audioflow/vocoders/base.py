@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,10 +12,28 @@ from torch.nn import functional
 
 from audioflow.audio import MelContract, MelFrontEnd
 from audioflow.errors import MelError
-from audioflow.nets.masks import mask_of, masked, repeat_mask
+from audioflow.nets.level import MelLevel
+from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask
 from audioflow.nets.upsample import MelNormalizer
 from audioflow.nets.weight_norm import fold_weight_norm
 from audioflow.sampling import Progress, batch_noise
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a vocoder is told about a batch of utterances.
+
+    Attributes:
+        mel: each band brought to mean 0 and variance 1, ``[B, M, F]``.
+        level: log standard deviation of the speech, ``[B, 1, F * hop_length]``.
+        frame_mask: ``[B, 1, F]``, or ``None`` where all are whole.
+        speaker: embeddings ``[B, S]``, for models that have speakers.
+    """
+
+    mel: Tensor
+    level: Tensor
+    frame_mask: Tensor | None
+    speaker: Tensor | None
 
 
 class Vocoder(nn.Module, ABC):
@@ -41,6 +60,7 @@ class Vocoder(nn.Module, ABC):
         self.config = dict(config)
         self.front_end = MelFrontEnd(contract)
         self.normalizer = MelNormalizer(contract.n_mels)
+        self.level = MelLevel(contract, follow=bool(config["follow_level"]))
 
     @property
     def noise_channels(self) -> int:
@@ -48,21 +68,14 @@ class Vocoder(nn.Module, ABC):
         return 1
 
     @abstractmethod
-    def _log_prob(self, x: Tensor, mel: Tensor, frame_mask: Tensor | None, speaker: Tensor | None) -> Tensor:
-        """Log-density ``[B]`` of ``x [B, 1, T]``, given the normalised mel."""
+    def _log_prob(self, x: Tensor, given: Given) -> Tensor:
+        """Log-density ``[B]`` of ``x [B, 1, T]``."""
 
     @abstractmethod
     def _generate(
-        self,
-        noise: Tensor,
-        mel: Tensor,
-        frame_mask: Tensor | None,
-        speaker: Tensor | None,
-        temperature: float,
-        engine: str,
-        progress: Progress | None,
+        self, noise: Tensor, given: Given, temperature: float, engine: str, progress: Progress | None
     ) -> Tensor:
-        """Audio ``[B, 1, T]`` from standard normal noise ``[B, noise_channels, T]`` and the normalised mel."""
+        """Audio ``[B, 1, T]`` from standard normal noise ``[B, noise_channels, T]``."""
 
     def log_prob(
         self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None, speaker: Tensor | None = None
@@ -89,7 +102,7 @@ class Vocoder(nn.Module, ABC):
             )
         frame_mask = self._frame_mask(lengths, mel)
         x = masked(wav[:, None], repeat_mask(frame_mask, self.contract.hop_length))
-        return self._log_prob(x, self.normalizer(mel, frame_mask), frame_mask, self._voices(speaker, len(wav)))
+        return self._log_prob(x, self._given(mel, frame_mask, speaker))
 
     @torch.no_grad()
     def synthesize(
@@ -130,16 +143,8 @@ class Vocoder(nn.Module, ABC):
         mel = mel[..., : max(frames)]
         frame_mask = self._frame_mask(lengths, mel)
         noise = batch_noise(seed, self.noise_channels, [self._noise_steps(n) for n in frames], mel.dtype, mel.device)
-        voices = self._voices(speaker, mel.shape[0])
-        x = self._generate(
-            noise,
-            self.normalizer(mel, frame_mask),
-            frame_mask,
-            voices,
-            temperature,
-            self._engine(engine),
-            progress,
-        )
+        given = self._given(mel, frame_mask, speaker)
+        x = self._generate(noise, given, temperature, self._engine(engine), progress)
         x = x[..., : mel.shape[-1] * self.contract.hop_length]
         x = masked(x, repeat_mask(frame_mask, self.contract.hop_length))
         return functional.pad(x[:, 0].clamp(-1.0, 1.0), (0, samples - x.shape[-1]))
@@ -165,7 +170,9 @@ class Vocoder(nn.Module, ABC):
             mel: ``[B, M, F]``.
             lengths: frames of each utterance.
         """
-        self.normalizer.fit(mel, self._frame_mask(lengths, mel))
+        frame_mask = self._frame_mask(lengths, mel)
+        self.normalizer.fit(mel, frame_mask)
+        self.level.fit(wav, mel, frame_mask)
 
     def fold_weight_norm(self) -> "Vocoder":
         """Work out weight normalisation in every layer, for synthesis; the audio stays the same. Returns itself."""
@@ -182,6 +189,12 @@ class Vocoder(nn.Module, ABC):
         from audioflow.vocoders.checkpoint import save  # noqa: PLC0415
 
         save(self, path, provenance)
+
+    def _given(self, mel: Tensor, frame_mask: Tensor | None, speaker: Tensor | None) -> Given:
+        with full_precision(mel):
+            level = self.level(mel, frame_mask)
+        voices = self._voices(speaker, mel.shape[0])
+        return Given(self.normalizer(mel, frame_mask), level, frame_mask, voices)
 
     def _noise_steps(self, frames: int) -> int:
         """Steps of noise that an utterance of ``frames`` consumes, at least ``frames * hop_length``."""

@@ -3,18 +3,19 @@
 import math
 from typing import Annotated, ClassVar
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
 from audioflow.audio import MelContract
-from audioflow.flows import AffineCoupling, Bijection, Chain, FactorOut, InvertibleConv1x1, Rescale, Squeezed
+from audioflow.flows import AffineCoupling, Bijection, Chain, FactorOut, InvertibleConv1x1, Squeezed
 from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask, valid_steps, wide
 from audioflow.nets.upsample import TransposedUpsampler
 from audioflow.nets.wavenet import WaveNetConditioner
 from audioflow.sampling import Progress
-from audioflow.vocoders.base import Vocoder
+from audioflow.vocoders.base import Given, Vocoder
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -22,12 +23,15 @@ Positive = Annotated[int, Field(ge=1)]
 class Glow(Vocoder):
     r"""WaveGlow: squeeze, then ``flows`` steps of an invertible 1x1 convolution and an affine coupling.
 
-    .. math:: \log p(x | \text{mel}) = \log N(z; 0, I) + \log|\det \partial z / \partial x|, \qquad z = f(x; \text{mel})
+    .. math::
+        \log p(x | \text{mel}) = \log N(z; 0, I) + \log|\det \partial z / \partial x|, \qquad
+        z = f(x e^{-\ell}; \text{mel})
 
     Every ``early_every`` steps ``early_channels`` channels leave as noise. Both directions take one pass.
 
-    Differs from the paper: the audio is first divided by its spread (a constant, fitted before training), and the
-    log-scales are bounded smoothly (``log_scale_limit``); any rate and hop length works.
+    Differs from the paper: the audio is first divided by the loudness :math:`e^\ell` that the mel says it has (with
+    ``follow_level=False``, by a constant), and the log-scales are bounded smoothly (``log_scale_limit``); any rate and
+    hop length works.
 
     Args:
         contract: mel front-end.
@@ -40,6 +44,7 @@ class Glow(Vocoder):
         kernel_size: their taps; odd.
         upsample_taps: mel frames that reach each conditioning sample.
         log_scale_limit: bound of each coupling's log-scale; 0 for none, as in the paper.
+        follow_level: whether the flow works on speech divided by the loudness that its mel says it has.
         speakers: number of speakers; 0 for a model of one voice.
         speaker_channels: size of a speaker's embedding.
 
@@ -63,6 +68,7 @@ class Glow(Vocoder):
         kernel_size: Annotated[int, Field(ge=3)] = 3,
         upsample_taps: Positive = 4,
         log_scale_limit: Annotated[float, Field(ge=0)] = 5.0,
+        follow_level: bool = True,
         speakers: Annotated[int, Field(ge=0)] = 0,
         speaker_channels: Positive = 16,
     ) -> None:
@@ -78,6 +84,7 @@ class Glow(Vocoder):
                 "kernel_size": kernel_size,
                 "upsample_taps": upsample_taps,
                 "log_scale_limit": log_scale_limit,
+                "follow_level": follow_level,
                 "speakers": speakers,
                 "speaker_channels": speaker_channels,
             },
@@ -106,7 +113,7 @@ class Glow(Vocoder):
                 bijections += step(width)
             return Chain(bijections)
 
-        self.flow = Chain([Rescale(), Squeezed(squeeze, steps(0, squeeze))])
+        self.flow = Squeezed(squeeze, steps(0, squeeze))
 
     @property
     def context_frames(self) -> int:
@@ -119,48 +126,39 @@ class Glow(Vocoder):
         return math.ceil(samples / self.contract.hop_length) + self.upsampler.frame_context
 
     @override
-    def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> None:
-        super().initialize(wav, mel, lengths)
-        mask = repeat_mask(self._frame_mask(lengths, mel), self.contract.hop_length)
-        for module in self.modules():
-            if isinstance(module, Rescale):
-                module.fit(wav[:, None], mask)
-
-    def _log_prob(self, x: Tensor, mel: Tensor, frame_mask: Tensor | None, speaker: Tensor | None) -> Tensor:
+    def _log_prob(self, x: Tensor, given: Given) -> Tensor:
         """Where ``squeeze`` does not divide an utterance, its last few samples (less than one group) are left out."""
         steps = x.shape[-1] // self.squeeze * self.squeeze
-        mask = self._group_mask(frame_mask, steps, round_up=False)
-        cond = masked(self._cond(mel, frame_mask, speaker)[..., :steps], mask)
-        z, log_det = self.flow.to_noise(masked(x[..., :steps], mask), cond, mask)
+        mask = self._group_mask(given.frame_mask, steps, round_up=False)
+        cond = masked(self._cond(given)[..., :steps], mask)
+        level = masked(given.level[..., :steps], mask)
+        with full_precision(x):
+            x = wide(x[..., :steps]) * torch.exp(-level)
+        z, log_det = self.flow.to_noise(masked(x, mask), cond, mask)
         with full_precision(x):
             squares = wide(z).square().sum(dim=(1, 2))
-            return log_det - 0.5 * squares - 0.5 * math.log(2 * math.pi) * valid_steps(z, mask)
+            log_normal = -0.5 * squares - 0.5 * math.log(2 * math.pi) * valid_steps(z, mask)
+            return log_normal + log_det - level.sum(dim=(1, 2))
 
+    @override
     def _generate(
-        self,
-        noise: Tensor,
-        mel: Tensor,
-        frame_mask: Tensor | None,
-        speaker: Tensor | None,
-        temperature: float,
-        engine: str,
-        progress: Progress | None,
+        self, noise: Tensor, given: Given, temperature: float, engine: str, progress: Progress | None
     ) -> Tensor:
-        cond = self._cond(mel, frame_mask, speaker)
-        steps = noise.shape[-1]
-        cond = functional.pad(cond, (0, steps - cond.shape[-1]))
-        mask = self._group_mask(frame_mask, steps, round_up=True)
-        x: Tensor = self.flow.to_data(masked(noise * temperature, mask), cond, mask)[0]
-        return x
+        cond = self._cond(given)
+        beyond = noise.shape[-1] - cond.shape[-1]
+        mask = self._group_mask(given.frame_mask, noise.shape[-1], round_up=True)
+        x, _ = self.flow.to_data(masked(noise * temperature, mask), functional.pad(cond, (0, beyond)), mask)
+        return wide(x)[..., : cond.shape[-1]] * torch.exp(given.level)
 
     def _noise_steps(self, frames: int) -> int:
         return math.ceil(frames * self.contract.hop_length / self.squeeze) * self.squeeze
 
-    def _cond(self, mel: Tensor, frame_mask: Tensor | None, speaker: Tensor | None) -> Tensor:
-        cond = self.upsampler(mel, frame_mask)
-        if self.voice is None or speaker is None:
+    def _cond(self, given: Given) -> Tensor:
+        cond: Tensor = self.upsampler(given.mel, given.frame_mask)
+        if self.voice is None or given.speaker is None:
             return cond
-        return masked(cond + self.voice(speaker)[..., None], repeat_mask(frame_mask, self.contract.hop_length))
+        voiced = cond + self.voice(given.speaker)[..., None]
+        return masked(voiced, repeat_mask(given.frame_mask, self.contract.hop_length))
 
     def _group_mask(self, frame_mask: Tensor | None, steps: int, *, round_up: bool) -> Tensor | None:
         """Mask ``[B, 1, steps]`` of whole groups of ``squeeze`` samples; ``round_up`` counts a group cut by the end."""

@@ -15,15 +15,13 @@ from audioflow.distributions import (
     OutputLaw,
 )
 from audioflow.flows import CausalAffine
-from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask, valid_steps
+from audioflow.nets.masks import full_precision, masked, repeat_mask
 from audioflow.nets.upsample import InterpolatingUpsampler
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import ENGINES, Progress
-from audioflow.vocoders.base import Vocoder
+from audioflow.vocoders.base import Given, Vocoder
 
 Head = Literal["gaussian", "gaussian_mixture", "logistic_mixture", "mu_law"]
-# Standard deviation of ordinary speech, for a model that has seen no data yet.
-TYPICAL_SPREAD = 0.05
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -48,6 +46,7 @@ class WaveNet(Vocoder):
         components: components of a mixture.
         classes: classes of mu-law.
         min_log_scale: floor of log-scales.
+        follow_level: whether the network works on speech divided by the loudness that its mel says it has.
         speakers: number of speakers; 0 for a model of one voice.
         speaker_channels: size of a speaker's embedding.
 
@@ -74,6 +73,7 @@ class WaveNet(Vocoder):
         components: Positive = 10,
         classes: Annotated[int, Field(ge=2, le=65_536)] = 256,
         min_log_scale: Annotated[float, Field(ge=-20, le=0)] = -11.5,
+        follow_level: bool = True,
         speakers: Annotated[int, Field(ge=0)] = 0,
         speaker_channels: Positive = 16,
     ) -> None:
@@ -91,6 +91,7 @@ class WaveNet(Vocoder):
                 "components": components,
                 "classes": classes,
                 "min_log_scale": min_log_scale,
+                "follow_level": follow_level,
                 "speakers": speakers,
                 "speaker_channels": speaker_channels,
             },
@@ -115,26 +116,17 @@ class WaveNet(Vocoder):
             front_kernel_size,
             speaker_channels if speakers else 0,
         )
-        self._set_units(TYPICAL_SPREAD, TYPICAL_SPREAD)
 
     @property
     @override
     def noise_channels(self) -> int:
         return self.law.noise_channels
 
-    @override
-    def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> None:
-        super().initialize(wav, mel, lengths)
-        mask = repeat_mask(mask_of(lengths, mel.shape[-1], wav.dtype), self.contract.hop_length)
-        self._set_units(spread(wav[:, None], mask), spread(self.law.network_input(wav[:, None]), mask))
-
-    def _set_units(self, data: float, inputs: float) -> None:
-        self.network.set_units(1 / inputs, *self.law.units(data))
-
-    def bijection(self, speaker: Tensor | None = None) -> CausalAffine:
+    def bijection(self, level: Tensor | None = None, speaker: Tensor | None = None) -> CausalAffine:
         """The model as a flow over time: the same weights, ``to_noise`` and ``to_data`` given ``cond [B, C, T]``.
 
         Args:
+            level: what ``self.level`` says of the mel, ``[B, 1, T]``; 0 by default.
             speaker: speaker numbers ``[B]``, for models that have speakers; the first speaker by default.
 
         Raises:
@@ -142,37 +134,34 @@ class WaveNet(Vocoder):
         """
         if not isinstance(self.law, Gaussian):
             raise TypeError(f"only a Gaussian head makes a WaveNet a flow; this one is {self.config['head']}")
-        return CausalAffine(self.network, self.law, self._voices(speaker, 1))
+        return CausalAffine(self.network, self.law, level, self._voices(speaker, 1))
 
-    def _log_prob(self, x: Tensor, mel: Tensor, frame_mask: Tensor | None, speaker: Tensor | None) -> Tensor:
-        mask = repeat_mask(frame_mask, self.contract.hop_length)
-        projected = self.network.project(self.upsampler(mel, frame_mask), speaker)
-        params = self.network(self.law.network_input(x), projected, mask)
+    @override
+    def _log_prob(self, x: Tensor, given: Given) -> Tensor:
+        mask = repeat_mask(given.frame_mask, self.contract.hop_length)
         with full_precision(x):
-            return masked(self.law.log_prob(params, x)[:, None], mask).sum(dim=(1, 2))
+            inputs = self.law.network_input(x, given.level)
+        projected = self.network.project(self.upsampler(given.mel, given.frame_mask), given.speaker)
+        outputs = self.network(inputs, projected, mask)
+        with full_precision(x):
+            log_prob = self.law.log_prob(self.law.at_level(outputs, given.level), x)
+            return masked(log_prob[:, None], mask).sum(dim=(1, 2))
 
+    @override
     def _generate(
-        self,
-        noise: Tensor,
-        mel: Tensor,
-        frame_mask: Tensor | None,
-        speaker: Tensor | None,
-        temperature: float,
-        engine: str,
-        progress: Progress | None,
+        self, noise: Tensor, given: Given, temperature: float, engine: str, progress: Progress | None
     ) -> Tensor:
-        # Errors of a step feed the next one, so all engines stay in float32 also under autocast.
-        with full_precision(noise):
-            cond = self.upsampler(mel, frame_mask)
-            return ENGINES[engine](
-                self.network, self.law, cond, noise, speaker=speaker, temperature=temperature, progress=progress
-            )
-
-
-def spread(x: Tensor, mask: Tensor | None) -> float:
-    """Root mean square of ``x [B, C, T]`` over valid steps; that of ordinary speech where all is silent."""
-    count = valid_steps(x, mask).sum() * x.shape[1]
-    return float((masked(x, mask).square().sum() / count).sqrt()) or TYPICAL_SPREAD
+        cond = self.upsampler(given.mel, given.frame_mask)
+        return ENGINES[engine](
+            self.network,
+            self.law,
+            cond,
+            given.level,
+            noise,
+            speaker=given.speaker,
+            temperature=temperature,
+            progress=progress,
+        )
 
 
 def output_law(head: Head, components: int, classes: int, min_log_scale: float) -> OutputLaw:

@@ -1,0 +1,78 @@
+"""``audioflow compare``: vocoders and their engines side by side."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from audioflow.cli.options import device_option, json_option, verbose_option
+
+if TYPE_CHECKING:
+    from audioflow.devices import DeviceName
+
+EPILOG = """\b
+Examples:
+  audioflow compare runs/wavenet runs/glow --page comparison.html
+  audioflow compare runs/glow --input held-out.wav --json
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CHECKPOINT...")
+@click.option("--input", "recordings", multiple=True, type=click.Path(path_type=Path), help="Recording or directory.")
+@click.option("--seconds", type=click.FloatRange(min=0.3), help="Length that is used of each recording.")
+@click.option("--page", type=click.Path(path_type=Path), help="HTML page with players and pictures.")
+@click.option("--overwrite", is_flag=True, help="Replace a page that is there already.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise.")
+@click.option("--temperature", type=float, default=1.0, show_default=True, help="How much of the noise is used.")
+@click.option(
+    "--naive-seconds",
+    type=click.FloatRange(min=0.001),
+    default=0.25,
+    show_default=True,
+    help="Length that the naive engine makes.",
+)
+@device_option
+@json_option
+@verbose_option
+def compare(
+    *,
+    checkpoints: tuple[Path, ...],
+    recordings: tuple[Path, ...],
+    seconds: float | None,
+    page: Path | None,
+    overwrite: bool,
+    seed: int,
+    temperature: float,
+    naive_seconds: float,
+    device: "DeviceName",
+    as_json: bool,
+) -> None:
+    """Bring recordings through each CHECKPOINT by each of its engines, beside Griffin-Lim and the recording itself.
+
+    Without --input the bundled held-out utterance is used. Prints a table of speed, likelihood and distances; --page
+    writes one self-contained page with sound, waveforms and spectrograms.
+    """
+    from audioflow.devices import pick_device  # noqa: PLC0415 - torch is slow to import, and --help shall be quick
+    from audioflow.errors import OutputError  # noqa: PLC0415
+    from audioflow.jobs.side_by_side import compare_checkpoints  # noqa: PLC0415
+
+    if page is not None and page.exists() and not overwrite:
+        raise OutputError(f"{page} is there already; name another --page, or allow it with --overwrite.")
+    comparison = compare_checkpoints(
+        checkpoints,
+        recordings,
+        seconds=seconds,
+        page=page,
+        command=shlex.join(["audioflow", *sys.argv[1:]]),
+        device=pick_device(device),
+        seed=seed,
+        temperature=temperature,
+        stretch_seconds=naive_seconds,
+        progress=lambda what: click.echo(f"{what} ...", err=True),
+    )
+    click.echo(comparison.to_json() if as_json else comparison.table())
+    if page is not None:
+        click.echo(f"Page: {page}", err=as_json)

@@ -1,0 +1,99 @@
+"""Checkpoints compared on recordings, with a page to look at and listen to."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from audioflow.audio import read_audio
+from audioflow.corpora import get_corpus, split_of
+from audioflow.errors import OptionError
+from audioflow.evaluation.comparison import common_rate, compare
+from audioflow.evaluation.page import write_page
+from audioflow.evaluation.results import Comparison
+from audioflow.jobs.inputs import SOUND_SUFFIXES, expand, read_recording
+from audioflow.jobs.synthesis import check_options
+from audioflow.vocoders import Vocoder, load
+
+BUNDLED_SPEECH = (
+    "audioflow's bundled speech: festvox-ru, one Russian voice, (c) 2005 Nickolay V. Shmyrev, BSD-like licence"
+)
+
+
+def load_labelled(checkpoints: Sequence[str | Path], device: str | torch.device) -> dict[str, Vocoder]:
+    """Load each checkpoint under a label that tells it from the others: its run's or file's name, or its whole path."""
+    paths = [Path(checkpoint) for checkpoint in checkpoints]
+    names = [_short_name(path) for path in paths]
+    labels = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
+    if len(set(labels)) < len(labels):
+        raise OptionError("The same checkpoint is named twice; name each once.")
+    return {label: load(path, device) for label, path in zip(labels, paths, strict=True)}
+
+
+def read_recordings(paths: Sequence[str | Path], sample_rate: int, seconds: float | None) -> dict[str, Tensor]:
+    """Recordings at a rate, by name; the bundled held-out utterance where none is given.
+
+    Args:
+        paths: sound files, or directories of them.
+        sample_rate: in Hz.
+        seconds: length that is used of each, from its start; all for ``None``.
+    """
+    if paths:
+        files = expand(paths, SOUND_SUFFIXES)
+        stems = [path.stem for path in files]
+        names = [path.stem if stems.count(path.stem) == 1 else str(path) for path in files]
+        wavs = {name: read_recording(path, sample_rate)[0] for name, path in zip(names, files, strict=True)}
+    else:
+        wavs = held_out_speech(sample_rate)
+    samples = None if seconds is None else max(1, round(seconds * sample_rate))
+    return {name: wav[:samples] for name, wav in wavs.items()}
+
+
+def held_out_speech(sample_rate: int) -> dict[str, Tensor]:
+    """The bundled utterances that no recipe trains on or chooses its best weights by."""
+    utterances = [one for one in get_corpus("sample").utterances() if split_of(one.id) == "test"]
+    return {one.id: read_audio(one.path, sample_rate)[0] for one in utterances}
+
+
+def compare_checkpoints(
+    checkpoints: Sequence[str | Path],
+    recordings: Sequence[str | Path] = (),
+    *,
+    seconds: float | None = None,
+    page: str | Path | None = None,
+    command: str = "",
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+    temperature: float = 1.0,
+    stretch_seconds: float = 0.25,
+    overwrite: bool = True,
+    progress: Callable[[str], object] = lambda _: None,
+) -> Comparison:
+    """Load, compare, and write the page if one is asked for.
+
+    Raises:
+        AudioflowError: a checkpoint or recording is unfit, rates differ, or the page cannot be written.
+    """
+    vocoders = load_labelled(checkpoints, device)
+    for vocoder in vocoders.values():
+        check_options(vocoder, "auto", temperature, None)
+    wavs = read_recordings(recordings, common_rate(vocoders), seconds)
+    comparison = compare(
+        vocoders,
+        wavs,
+        seed=seed,
+        temperature=temperature,
+        stretch_seconds=stretch_seconds,
+        progress=progress,
+    )
+    if page is not None:
+        speech = "" if recordings else BUNDLED_SPEECH
+        write_page(page, comparison, command=command, speech=speech, overwrite=overwrite)
+    return comparison
+
+
+def _short_name(path: Path) -> str:
+    if path.is_dir():
+        return path.resolve().name
+    return path.stem if path.stem not in {"best", "last"} else path.resolve().parent.name
