@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from audioflow.audio import MelContract
 from audioflow.flows import AffineCoupling, Bijection, Chain, FactorOut, InvertibleConv1x1, Squeezed
+from audioflow.flows.base import no_log_det
 from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask, valid_steps, wide
 from audioflow.nets.upsample import TransposedUpsampler
 from audioflow.nets.wavenet import WaveNetConditioner
@@ -129,6 +130,8 @@ class Glow(Vocoder):
     def _log_prob(self, x: Tensor, given: Given) -> Tensor:
         """Where ``squeeze`` does not divide an utterance, its last few samples (less than one group) are left out."""
         steps = x.shape[-1] // self.squeeze * self.squeeze
+        if steps == 0:
+            return no_log_det(x)
         mask = self._group_mask(given.frame_mask, steps, round_up=False)
         cond = masked(self._cond(given)[..., :steps], mask)
         level = masked(given.level[..., :steps], mask)

@@ -151,17 +151,18 @@ class WaveNet(Vocoder):
     def _generate(
         self, noise: Tensor, given: Given, temperature: float, engine: str, progress: Progress | None
     ) -> Tensor:
-        cond = self.upsampler(given.mel, given.frame_mask)
-        return ENGINES[engine](
-            self.network,
-            self.law,
-            cond,
-            given.level,
-            noise,
-            speaker=given.speaker,
-            temperature=temperature,
-            progress=progress,
-        )
+        # Errors of one sample feed the next, so all engines stay in float32 also under autocast.
+        with full_precision(noise):
+            return ENGINES[engine](
+                self.network,
+                self.law,
+                self.upsampler(given.mel, given.frame_mask),
+                given.level,
+                noise,
+                speaker=given.speaker,
+                temperature=temperature,
+                progress=progress,
+            )
 
 
 def output_law(head: Head, components: int, classes: int, min_log_scale: float) -> OutputLaw:
