@@ -139,7 +139,7 @@ def test_mu_law_is_a_histogram_over_companded_cells(classes):
 
 def test_mu_law_shows_a_network_companded_amplitude():
     x = torch.tensor([-1.0, -0.01, 0.0, 0.01, 1.0], dtype=torch.float64)
-    seen = MuLawCategorical(256).network_input(x)
+    seen = MuLawCategorical(256).network_input(x, torch.full_like(x, -3.0))
     expected = np.sign(x.numpy()) * np.log(1 + 255 * np.abs(x.numpy())) / np.log(256)
     np.testing.assert_allclose(seen.numpy(), expected, rtol=1e-12)
 
@@ -190,13 +190,32 @@ def test_a_lower_temperature_narrows_a_gaussian_in_proportion():
 
 @every_law
 @pytest.mark.parametrize("spread", [0.002, 0.05, 0.3])
-def test_in_its_units_a_law_starts_about_as_wide_as_the_data(law, spread):
-    gain, offset = law.units(spread)
-    assert gain.shape == offset.shape == (law.parameter_channels,)
-    if not isinstance(law, MuLawCategorical):
-        width = draws(law, offset.double().reshape(1, -1, 1)).std()
-        assert spread / 3 < width < 3 * spread
-    assert (gain > 0).all()
+def test_outputs_of_zero_say_as_wide_as_the_speech(law, spread):
+    level = torch.full((1, 1, 1), np.log(spread), dtype=torch.float64)
+    params = law.at_level(torch.zeros(1, law.parameter_channels, 1, dtype=torch.float64), level)
+    assert params.shape == (1, law.parameter_channels, 1)
+    width = draws(law, params).std()
+    if isinstance(law, MuLawCategorical):
+        assert not params.any()
+    else:
+        assert spread / 2 < width < 3 * spread
+
+
+@pytest.mark.parametrize("law", [Gaussian(-30.0), GaussianMixture(3, -30.0)], ids=["gaussian", "gaussian-mixture"])
+def test_louder_speech_is_the_same_law_in_other_units(law):
+    outputs = torch.randn(1, law.parameter_channels, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    quiet, loud = (torch.full((1, 1, 1), np.log(spread), dtype=torch.float64) for spread in (0.01, 0.1))
+    x = np.linspace(-0.05, 0.05, 21)
+    np.testing.assert_allclose(
+        density(law, law.at_level(outputs, quiet), x), 10 * density(law, law.at_level(outputs, loud), 10 * x), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", ["gaussian", "gaussian-mixture", "logistic-mixture"])
+def test_other_laws_show_amplitude_in_units_of_the_level(name):
+    x = torch.tensor([[[0.1, -0.2]]], dtype=torch.float64)
+    level = torch.tensor([[[0.1, 0.5]]], dtype=torch.float64).log()
+    torch.testing.assert_close(LAWS[name].network_input(x, level), torch.tensor([[[1.0, -0.4]]], dtype=torch.float64))
 
 
 def test_soft_floor_is_a_smooth_maximum():
