@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 def demo(*, minutes: float, seconds: float, out: Path, device: "DeviceName", as_json: bool) -> None:
     """Train a small WaveNet and a small flow on a minute of bundled speech, and compare all ways of sampling.
 
-    Prints a table and writes a page with sound and pictures to the directory. Needs no network. So little training makes
-    speech that can be recognised, not speech that is good.
+    Prints a table and writes a page with sound and pictures to the directory. Needs no network. So little training
+    makes speech that can be recognised, not speech that is good.
     """
     from audioflow.jobs.demo import PAGE  # noqa: PLC0415 - torch is slow to import, and --help shall be quick
     from audioflow.jobs.demo import demo as run_demo  # noqa: PLC0415

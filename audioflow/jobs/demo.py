@@ -55,7 +55,7 @@ def demo(
         page=out / PAGE,
         command=command,
         device=pick_device(device),
-        stretch_seconds=0.1,
+        stretch_seconds=0.05,
         progress=progress,
     )
 

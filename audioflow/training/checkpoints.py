@@ -9,10 +9,10 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from audioflow import __version__
+from audioflow.evaluation.likelihood import bits_per_sample
 from audioflow.training.recipe import Recipe
 from audioflow.training.run_directory import RunDirectory
 from audioflow.training.state import Progress, load_state, save_state
-from audioflow.training.validation import bits_per_sample
 from audioflow.vocoders import Vocoder
 
 

@@ -14,6 +14,7 @@ from audioflow.audio import dequantize
 from audioflow.corpora.dataset import SegmentDataset
 from audioflow.corpora.prepared import PreparedCorpus
 from audioflow.errors import TrainingError
+from audioflow.evaluation.likelihood import bits_per_sample
 from audioflow.training.batches import Batch, concatenated, endless_batches
 from audioflow.training.checkpoints import Checkpoints
 from audioflow.training.ema import averaged
@@ -26,7 +27,7 @@ from audioflow.training.run_directory import RunDirectory
 from audioflow.training.schedule import Cadence
 from audioflow.training.seeds import generator_for, seed_for
 from audioflow.training.state import Progress
-from audioflow.training.validation import HeldOut, bits_per_sample
+from audioflow.training.validation import HeldOut
 from audioflow.vocoders import build
 
 log = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from audioflow.audio import write_audio
+from audioflow.evaluation.pictures import spectrogram_figure
 from audioflow.files import atomic_path
 from audioflow.training.batches import Batch
-from audioflow.training.pictures import mel_figure
 from audioflow.training.run_directory import RunDirectory
 from audioflow.training.state import Progress
 from audioflow.vocoders import Vocoder, build
@@ -84,8 +84,7 @@ class Reporter:
             made = speaker.synthesize(here.mel[..., start : start + frames], speaker=here.speaker).float()
         made = torch.nan_to_num(made).clamp(-1, 1)
         real = here.wav[:, start * contract.hop_length :][:, : made.shape[1]]
-        mels = {name: speaker.mel(wav)[0] for name, wav in (("recording", real), (f"step {step}", made))}
-        self._keep(step, made[0].cpu(), mels, contract.sample_rate)
+        self._keep(step, made[0].cpu(), real[0].cpu(), contract.sample_rate)
 
     def close(self) -> None:
         """Write out what is buffered and end the progress bar."""
@@ -93,9 +92,9 @@ class Reporter:
         if self.active:
             self.board.finalize("success")
 
-    def _keep(self, step: int, wav: torch.Tensor, mels: dict[str, torch.Tensor], sample_rate: int) -> None:
+    def _keep(self, step: int, wav: torch.Tensor, recording: torch.Tensor, sample_rate: int) -> None:
         write_audio(self.directory.samples / f"step-{step:07d}.wav", wav, sample_rate, overwrite=True)
-        figure = mel_figure(mels, wav.shape[0] / sample_rate)
+        figure = spectrogram_figure({"recording": recording, f"step {step}": wav}, sample_rate)
         with atomic_path(self.directory.samples / f"step-{step:07d}.png") as temporary:
             figure.savefig(temporary, dpi=100)
         board = self.board.experiment

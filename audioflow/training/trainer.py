@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audioflow.corpora.prepared import PreparedCorpus
+from audioflow.evaluation.likelihood import bits_per_sample
 from audioflow.training.loop import Loop
 from audioflow.training.processes import Device, make_fabric, on_first_process, stop_on_signals
 from audioflow.training.recipe import Recipe
 from audioflow.training.run_directory import RunDirectory
 from audioflow.training.speech import ensure_prepared
-from audioflow.training.validation import bits_per_sample
 
 
 @dataclass(frozen=True)

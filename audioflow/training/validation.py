@@ -1,7 +1,6 @@
 """The likelihood of held-out speech, always with the same utterances and the same noise."""
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,11 +17,6 @@ from audioflow.training.recipe import DataConfig
 from audioflow.training.seeds import generator_for
 
 log = logging.getLogger(__name__)
-
-
-def bits_per_sample(nats_per_sample: float) -> float:
-    """Turn a log-likelihood per sample over [-1, 1] into the code length of a 16-bit sample, in bits."""
-    return 15.0 - nats_per_sample / math.log(2)
 
 
 @dataclass(frozen=True)
