@@ -17,7 +17,7 @@ class MelLevel(nn.Module):
 
     .. math:: \ell_f = \tfrac12 \log \sum_m w_m a_{m,f}^2 + c
 
-    with ``a`` the mean magnitude in band ``m``. ``c`` is a buffer, fitted once so that ``x exp(-level)`` has variance 1.
+    with ``a`` the mean magnitude in band ``m``. ``c`` is a buffer, fitted once: ``x exp(-level)`` then has variance 1.
     Networks that work on ``x exp(-level)`` need not span the ten thousand to one between a vowel and the quantisation
     noise of silence; the map is known given the mel, so likelihoods stay exact.
 

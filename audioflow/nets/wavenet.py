@@ -71,12 +71,18 @@ class StepState:
 
     Attributes:
         step: number of the next step.
-        past: per convolution a ring of its last inputs, ``[B, (kernel_size - 1) * dilation, channels]``.
-        weights: per convolution its taps ``[kernel_size, in, out]`` and bias, weight norm worked out.
+        window: the last inputs, the oldest first, ``[B, taps * in]``; the front and the linear prediction see them.
+        front: matrix ``[taps * in, channels]`` and bias of the first convolution.
+        linear: matrix ``[taps * in, out]`` of the linear prediction.
+        past: per dilated convolution a ring of its last inputs, ``[B, (kernel_size - 1) * dilation, channels]``.
+        weights: per dilated convolution its taps ``[kernel_size, in, out]`` and bias, weight norm worked out.
         outputs: per layer the matrix ``[in, out]`` and bias of its output, and likewise of the head.
     """
 
     step: int
+    window: Tensor
+    front: tuple[Tensor, Tensor]
+    linear: Tensor | None
     past: list[Tensor]
     weights: list[tuple[Tensor, Tensor]]
     outputs: list[tuple[Tensor, Tensor]]
@@ -86,7 +92,9 @@ class CausalWaveNet(nn.Module):
     """A WaveNet whose output at ``t`` depends on ``x`` before ``t`` only, and on the conditioning up to ``t``.
 
     Front convolution, gated stack, then ReLU, 1x1, ReLU, 1x1. It runs over a whole signal at once, or step by step with
-    an explicit state; both give the same numbers. The last layer starts at zero.
+    an explicit state; both give the same numbers. A linear prediction from the last ``linear_taps`` inputs is added to
+    the result: most of what can be said of the next sample of speech is linear, and gates that saturate are slow to
+    find it. It starts at zero, and so does the last layer.
 
     Args:
         in_channels: channels of ``x``.
@@ -98,6 +106,7 @@ class CausalWaveNet(nn.Module):
         skip_channels: channels of the head.
         kernel_size: taps of the dilated convolutions.
         front_kernel_size: taps of the first convolution.
+        linear_taps: inputs that the result sees directly; 0 for none, as in the literature.
         speaker_channels: channels of a speaker embedding; 0 for none.
 
     References:
@@ -116,6 +125,7 @@ class CausalWaveNet(nn.Module):
         skip_channels: int,
         kernel_size: int = 2,
         front_kernel_size: int = 1,
+        linear_taps: int = 0,
         speaker_channels: int = 0,
     ) -> None:
         super().__init__()
@@ -136,11 +146,15 @@ class CausalWaveNet(nn.Module):
         self.end = nn.Conv1d(skip_channels, out_channels, 1)
         nn.init.zeros_(self.end.weight)
         nn.init.zeros_(self.end.bias)  # type: ignore[arg-type]
+        self.linear_taps = linear_taps
+        self.linear = nn.Conv1d(in_channels, out_channels, linear_taps, bias=False) if linear_taps else None
+        if self.linear is not None:
+            nn.init.zeros_(self.linear.weight)
 
     @property
     def receptive_field(self) -> int:
         """Number of past samples that reach one output."""
-        return self.stack.context + self.front.kernel_size[0]
+        return max(self.stack.context + self.front.kernel_size[0], self.linear_taps)
 
     def project(self, cond: Tensor | None, speaker: Tensor | None = None) -> Tensor | None:
         """See :meth:`GatedStack.project`."""
@@ -158,24 +172,29 @@ class CausalWaveNet(nn.Module):
             ``[B, out, T]``, in float32 or wider also under autocast.
         """
         with full_precision(x):
-            # One zero in front and the last sample dropped: strictly the past.
-            past = functional.pad(wide(x), (self.front.kernel_size[0], 0))[..., :-1]
-            h = masked(self.front(past), mask)
+            h = masked(self.front(_past(x, self.front.kernel_size[0])), mask)
         skips = self.stack(h, projected, mask) * self.skip_scale
         hidden = self.hidden(functional.relu(skips))
         with full_precision(x):
-            return masked(self.end(functional.relu(wide(hidden))), mask)
+            out = self.end(functional.relu(wide(hidden)))
+            if self.linear is not None:
+                out = out + self.linear(_past(x, self.linear_taps))
+            return masked(out, mask)
 
     @torch.no_grad()
     def init_state(self, batch: int) -> StepState:
         """State before the first step of ``batch`` signals: silence, as if zeros had come before."""
-        convolutions: list[tuple[nn.Conv1d, int]] = [(self.front, 1)]
-        convolutions += list(zip(self.stack.convolutions, self.stack.dilations, strict=True))  # type: ignore[arg-type]
+        convolutions: list[tuple[nn.Conv1d, int]]
+        convolutions = list(zip(self.stack.convolutions, self.stack.dilations, strict=True))  # type: ignore[arg-type]
         pointwise = [*self.stack.outputs, self.hidden, self.end]
         like = self.end.weight
+        longest = max(self.front.kernel_size[0], self.linear_taps)
         return StepState(
             step=0,
-            past=[like.new_zeros(batch, max((c.kernel_size[0] - 1) * d, 1), c.in_channels) for c, d in convolutions],
+            window=like.new_zeros(batch, longest * self.in_channels),
+            front=(_flat(self.front), _bias(self.front)),
+            linear=None if self.linear is None else _flat(self.linear),
+            past=[like.new_zeros(batch, (c.kernel_size[0] - 1) * d, c.in_channels) for c, d in convolutions],
             weights=[(c.weight.permute(2, 1, 0).contiguous(), _bias(c)) for c, _ in convolutions],
             outputs=[(c.weight[..., 0].t().contiguous(), _bias(c)) for c in pointwise],  # type: ignore[index,union-attr,arg-type]
         )
@@ -195,10 +214,12 @@ class CausalWaveNet(nn.Module):
         stack = self.stack
         layers = len(stack.dilations)
         shares = [None] * layers if projected is None else projected.chunk(layers, dim=1)
-        h = self._tap(state, 0, x, 1)
+        state.window = torch.cat([state.window[:, self.in_channels :], x], dim=1)
+        matrix, bias = state.front
+        h = torch.addmm(bias, state.window[:, -matrix.shape[0] :], matrix)
         skips: Tensor | None = None
         for layer, dilation in enumerate(stack.dilations):
-            a = self._tap(state, layer + 1, h, dilation)
+            a = self._tap(state, layer, h, dilation)
             share = shares[layer]
             if share is not None:
                 a = a + share
@@ -213,6 +234,8 @@ class CausalWaveNet(nn.Module):
         out = skips * self.skip_scale
         for matrix, bias in state.outputs[layers:]:
             out = torch.addmm(bias, functional.relu(out), matrix)
+        if state.linear is not None:
+            out = torch.addmm(out, state.window[:, -state.linear.shape[0] :], state.linear)
         state.step += 1
         return out, state
 
@@ -229,9 +252,18 @@ class CausalWaveNet(nn.Module):
         result = torch.addmm(bias, x, taps[-1])
         for tap in range(taps.shape[0] - 1):
             result = torch.addmm(result, ring[:, (state.step + tap * dilation) % ring.shape[1]], taps[tap])
-        if taps.shape[0] > 1:
-            ring[:, state.step % ring.shape[1]] = x
+        ring[:, state.step % ring.shape[1]] = x
         return result
+
+
+def _past(x: Tensor, taps: int) -> Tensor:
+    """``x [B, C, T]`` so that a convolution of ``taps`` sees strictly the past: zeros in front, the last dropped."""
+    return functional.pad(wide(x), (taps, 0))[..., :-1]
+
+
+def _flat(layer: nn.Conv1d) -> Tensor:
+    """Weights of a convolution as a matrix ``[taps * in, out]``, the oldest tap first."""
+    return layer.weight.permute(2, 1, 0).reshape(-1, layer.out_channels).contiguous()
 
 
 def _bias(layer: nn.Conv1d) -> Tensor:

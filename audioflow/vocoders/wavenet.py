@@ -41,6 +41,7 @@ class WaveNet(Vocoder):
         skip_channels: channels of the skip path and the head.
         kernel_size: taps of the dilated convolutions.
         front_kernel_size: taps of the first convolution.
+        linear_taps: past samples that predict the next one linearly, beside the network; 0 for none.
         cond_channels: channels of the conditioning features.
         head: law of a sample: ``gaussian``, ``gaussian_mixture``, ``logistic_mixture`` or ``mu_law``.
         components: components of a mixture.
@@ -68,6 +69,7 @@ class WaveNet(Vocoder):
         skip_channels: Positive = 64,
         kernel_size: Annotated[int, Field(ge=2, le=3)] = 2,
         front_kernel_size: Positive = 1,
+        linear_taps: Annotated[int, Field(ge=0)] = 16,
         cond_channels: Positive = 80,
         head: Head = "gaussian",
         components: Positive = 10,
@@ -86,6 +88,7 @@ class WaveNet(Vocoder):
                 "skip_channels": skip_channels,
                 "kernel_size": kernel_size,
                 "front_kernel_size": front_kernel_size,
+                "linear_taps": linear_taps,
                 "cond_channels": cond_channels,
                 "head": head,
                 "components": components,
@@ -114,6 +117,7 @@ class WaveNet(Vocoder):
             skip_channels,
             kernel_size,
             front_kernel_size,
+            linear_taps,
             speaker_channels if speakers else 0,
         )
 
