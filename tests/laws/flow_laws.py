@@ -100,7 +100,7 @@ def check_autocast(flow: Bijection, x: Tensor, cond: Tensor) -> None:
             torch.testing.assert_close(rough_value, exact_value, atol=0.1, rtol=0.05)
 
 
-def check_density(flow: Bijection, channels: int, steps: int, reach: float, points: int = 401) -> None:
+def check_density(flow: Bijection, channels: int, steps: int, reach: float, points: int = 161) -> None:
     """``exp(log N(z) + log_det)`` integrates to one over a grid in one or two dimensions."""
     line = torch.linspace(-reach, reach, points, dtype=torch.float64)
     grid = torch.cartesian_prod(*[line] * (channels * steps)).reshape(-1, channels, steps)
@@ -109,4 +109,4 @@ def check_density(flow: Bijection, channels: int, steps: int, reach: float, poin
         z, log_det = flow.to_noise(grid, cond)
     log_base = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(dim=(1, 2))
     mass = (log_base + log_det).exp().sum() * (line[1] - line[0]) ** (channels * steps)
-    assert abs(mass.item() - 1) < 1e-4, f"the density integrates to {mass.item()}"
+    assert abs(mass.item() - 1) < 1e-3, f"the density integrates to {mass.item()}"

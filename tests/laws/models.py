@@ -1,5 +1,6 @@
 """Every flow and every vocoder that the laws are asked of, by name. A new one needs an entry here and nothing else."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,7 +18,6 @@ from audioflow.flows import (
     Invert,
     InvertibleConv1x1,
     Permutation,
-    Rescale,
     Squeezed,
 )
 from audioflow.nets.wavenet import CausalWaveNet, WaveNetConditioner
@@ -56,7 +56,16 @@ def make_vocoder(name: str, seed: int = 0, spread: float = 0.2) -> Vocoder:
     """The named vocoder in float64 with every parameter and statistic perturbed."""
     torch.manual_seed(seed)
     case = VOCODERS[name]
-    return perturb(build(case.vocoder, contract(case.hop_length, case.n_mels), case.config), spread).double().eval()
+    vocoder = build(case.vocoder, contract(case.hop_length, case.n_mels), case.config)
+    return set_loudness(perturb(vocoder, spread).double().eval(), 0.05)
+
+
+@torch.no_grad()
+def set_loudness(vocoder: Vocoder, spread: float) -> Vocoder:
+    """Make a mel of zeros mean speech of standard deviation ``spread``."""
+    zeros = torch.zeros(1, vocoder.contract.n_mels, 1, dtype=vocoder.level.offset.dtype)
+    vocoder.level.offset.add_(math.log(spread) - vocoder.level(zeros).mean())
+    return vocoder
 
 
 def contract(hop_length: int = 4, n_mels: int = 3) -> MelContract:
@@ -76,12 +85,6 @@ def perturb(module: nn.Module, spread: float = 0.2) -> nn.Module:
             buffer.normal_()
         if name.endswith("normalizer.std"):
             buffer.uniform_(0.5, 2.0)
-        if name.endswith("log_scale"):
-            buffer.fill_(-0.7)
-        if name.endswith(("input_gain", "output_gain")):
-            buffer.mul_(0.5 + torch.rand_like(buffer))
-        if name.endswith("output_offset"):
-            buffer.add_(spread * torch.randn_like(buffer))
     return module
 
 
@@ -96,13 +99,6 @@ def coupling(channels: int, passive: int, cond_channels: int = COND, limit: floa
     return AffineCoupling(net, passive, limit)
 
 
-def fitted_rescale() -> Rescale:
-    """A rescaling fitted to loud noise."""
-    rescale = Rescale()
-    rescale.fit(3 * torch.randn(2, 2, 50))
-    return rescale
-
-
 def glow_flow() -> Bijection:
     """The whole flow of a small Glow with early outputs."""
     config = {"squeeze": 4, "flows": 2, "early_every": 1, "early_channels": 2, "channels": 3, "layers": 1}
@@ -110,10 +106,9 @@ def glow_flow() -> Bijection:
 
 
 FLOWS: dict[str, FlowCase] = {
-    "rescale": FlowCase(Rescale, 2),
-    "rescale-fitted": FlowCase(fitted_rescale, 2),
     "permutation": FlowCase(lambda: Permutation([2, 0, 1]), 3),
     "conv1x1": FlowCase(lambda: InvertibleConv1x1(3), 3),
+    "conv1x1-pair": FlowCase(lambda: InvertibleConv1x1(2), 2),
     "coupling": FlowCase(lambda: coupling(3, 1), 3),
     "coupling-two-pass": FlowCase(lambda: coupling(3, 2), 3),
     "coupling-unbounded": FlowCase(lambda: coupling(2, 1, limit=None), 2),
@@ -121,13 +116,11 @@ FLOWS: dict[str, FlowCase] = {
     "causal-kernel-3": FlowCase(lambda: CausalAffine(causal_net(3), Gaussian()), 1),
     "causal-front-3": FlowCase(lambda: CausalAffine(causal_net(2, front_kernel_size=3), Gaussian()), 1),
     "causal-speaker": FlowCase(
-        lambda: CausalAffine(
-            causal_net(2, speaker_channels=2), Gaussian(), torch.tensor([[0.3, -1.0]], dtype=torch.float64)
-        ),
-        1,
+        lambda: CausalAffine(causal_net(2, speaker_channels=2), Gaussian(), speaker=torch.tensor([[0.3, -1.0]])), 1
     ),
+    "causal-level": FlowCase(lambda: CausalAffine(causal_net(2), Gaussian(), level=torch.full((1, 1, 1), -0.7)), 1),
     "causal-tight-floor": FlowCase(lambda: CausalAffine(causal_net(2), Gaussian(min_log_scale=0.0)), 1),
-    "chain": FlowCase(lambda: Chain([Rescale(), InvertibleConv1x1(2), coupling(2, 1), Permutation([1, 0])]), 2),
+    "chain": FlowCase(lambda: Chain([InvertibleConv1x1(2), coupling(2, 1), Permutation([1, 0])]), 2),
     "chain-empty": FlowCase(lambda: Chain([]), 2),
     "invert-coupling": FlowCase(lambda: Invert(coupling(2, 1)), 2),
     "invert-causal": FlowCase(lambda: Invert(CausalAffine(causal_net(2), Gaussian())), 1),
@@ -137,10 +130,7 @@ FLOWS: dict[str, FlowCase] = {
         lambda: Squeezed(2, FactorOut(1, CausalAffine(causal_net(3, cond_channels=2 * COND), Gaussian()))), 1
     ),
     "causal-both-ways": FlowCase(
-        lambda: Chain(
-            [CausalAffine(causal_net(2), Gaussian()), Rescale(), Invert(CausalAffine(causal_net(3), Gaussian()))]
-        ),
-        1,
+        lambda: Chain([CausalAffine(causal_net(2), Gaussian()), Invert(CausalAffine(causal_net(3), Gaussian()))]), 1
     ),
     "nested": FlowCase(
         lambda: Chain(
@@ -185,6 +175,8 @@ GLOWS: dict[str, VocoderCase] = {
 VOCODERS: dict[str, VocoderCase] = {
     **WAVENETS,
     **GLOWS,
+    "glow-constant-level": VocoderCase("glow", {**_GLOW, "follow_level": False}),
+    "wavenet-constant-level": VocoderCase("wavenet", {**_WAVENET, "follow_level": False}),
     "wavenet-front-3": VocoderCase("wavenet", {**_WAVENET, "front_kernel_size": 3}),
     "wavenet-hop-7": VocoderCase("wavenet", _WAVENET, hop_length=7),
     "wavenet-hop-1": VocoderCase("wavenet", _WAVENET, hop_length=1, n_mels=1),
