@@ -8,7 +8,8 @@ JOBS ?= 2
 PYTEST_ARGS ?= -n $(JOBS) --dist loadfile
 
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS)
+# Without --no-compile, pip compiles thousands of files that are never imported.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt $(PIP_ARGS)
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 
