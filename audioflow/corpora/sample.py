@@ -2,9 +2,9 @@
 
 import csv
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 
+from audioflow.bundle import bundled
 from audioflow.corpora.base import Corpus, Utterance
 from audioflow.errors import CorpusError
 
@@ -38,8 +38,7 @@ def sample_directory() -> Path:
     Raises:
         CorpusError: they are in neither, so the installation is incomplete.
     """
-    package = Path(str(resources.files("audioflow")))
-    for directory in (package / "resources" / "speech", package.parent / "data" / "speech"):
-        if (directory / "texts.tsv").is_file():
-            return directory
-    raise CorpusError(f"The bundled speech is missing from {package}; install audioflow again.")
+    directory = bundled("speech", "data/speech")
+    if directory is None or not (directory / "texts.tsv").is_file():
+        raise CorpusError("The bundled speech is missing from this installation; install audioflow again.")
+    return directory

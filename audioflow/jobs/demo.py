@@ -8,7 +8,7 @@ from audioflow.errors import OptionError, OutputError
 from audioflow.evaluation.results import Comparison
 from audioflow.files import ensure_directory
 from audioflow.jobs.side_by_side import compare_checkpoints
-from audioflow.resources import bundled
+from audioflow.bundle import bundled
 from audioflow.training import load_recipe, train
 
 MODELS = ("wavenet", "glow")
