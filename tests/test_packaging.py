@@ -91,7 +91,7 @@ def test_an_installed_package_finds_its_speech_and_recipes(installed):
     code = """
 import json
 from audioflow.corpora import get_corpus
-from audioflow.resources import bundled
+from audioflow.bundle import bundled
 paths = [utterance.path for utterance in get_corpus("sample").utterances()]
 recipe = bundled("recipes", "recipes") / "sample" / "wavenet.yaml"
 print(json.dumps([str(path) for path in [*paths, recipe] if path.is_file()]))

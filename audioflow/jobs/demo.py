@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from audioflow.bundle import bundled
 from audioflow.devices import DeviceName, pick_device
 from audioflow.errors import OptionError, OutputError
 from audioflow.evaluation.results import Comparison
 from audioflow.files import ensure_directory
 from audioflow.jobs.side_by_side import compare_checkpoints
-from audioflow.bundle import bundled
 from audioflow.training import load_recipe, train
 
 MODELS = ("wavenet", "glow")
