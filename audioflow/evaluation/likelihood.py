@@ -102,7 +102,7 @@ def score(
             # The noise is drawn on the CPU, so that one seed is one figure on every device.
             scored = dequantize(wav.cpu(), generator).to(device) if dequantise else wav
             nats.append(float(vocoder.log_prob(scored[None], mel, speaker=voice)))
-    return LogLikelihood(math.fsum(nats) / len(nats), wav.shape[0], dequantise)
+    return LogLikelihood(math.fsum(nats) / len(nats), vocoder.scored_samples(mel.shape[-1]), dequantise)
 
 
 def score_many(

@@ -104,6 +104,10 @@ class Vocoder(nn.Module, ABC):
         x = masked(wav[:, None], repeat_mask(frame_mask, self.contract.hop_length))
         return self._log_prob(x, self._given(mel, frame_mask, speaker))
 
+    def scored_samples(self, frames: int) -> int:
+        """Number of samples that :meth:`log_prob` counts of an utterance of ``frames`` mel frames."""
+        return frames * self.contract.hop_length
+
     @torch.no_grad()
     def synthesize(
         self,

@@ -127,9 +127,13 @@ class Glow(Vocoder):
         return math.ceil(samples / self.contract.hop_length) + self.upsampler.frame_context
 
     @override
+    def scored_samples(self, frames: int) -> int:
+        """Whole groups only: of an utterance that ``squeeze`` does not divide, the last few samples are left out."""
+        return frames * self.contract.hop_length // self.squeeze * self.squeeze
+
+    @override
     def _log_prob(self, x: Tensor, given: Given) -> Tensor:
-        """Where ``squeeze`` does not divide an utterance, its last few samples (less than one group) are left out."""
-        steps = x.shape[-1] // self.squeeze * self.squeeze
+        steps = self.scored_samples(given.mel.shape[-1])
         if steps == 0:
             return no_log_det(x)
         mask = self._group_mask(given.frame_mask, steps, round_up=False)
