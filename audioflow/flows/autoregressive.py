@@ -57,7 +57,7 @@ class CausalAffine(Bijection):
     @override
     def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         with full_precision(z):
-            z = wide(z)
+            z = masked(wide(z), mask)
             level = self.level.expand(-1, -1, z.shape[-1])
             projected = self.network.project(cond, self.speaker)
             state = self.network.init_state(z.shape[0])
@@ -69,11 +69,13 @@ class CausalAffine(Bijection):
                 outputs, state = self.network.step(state, previous, share)
                 params = self.law.at_level(outputs[..., None], here)
                 x, log_derivative = affine(z[..., t : t + 1], *self.law.mean_and_log_scale(params))
+                # After its end an utterance stays silent: what it fed itself there might grow without bound.
+                if mask is not None:
+                    x, log_derivative = x * mask[..., t : t + 1], log_derivative * mask[..., t : t + 1]
                 previous = self.law.network_input(x, here)[..., 0]
                 steps.append(x)
                 log_derivatives.append(log_derivative)
-            log_det = masked(torch.cat(log_derivatives, dim=-1), mask).sum(dim=(1, 2))
-            return masked(torch.cat(steps, dim=-1), mask), log_det
+            return torch.cat(steps, dim=-1), torch.cat(log_derivatives, dim=-1).sum(dim=(1, 2))
 
     @property
     @override

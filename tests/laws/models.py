@@ -88,9 +88,9 @@ def perturb(module: nn.Module, spread: float = 0.2) -> nn.Module:
     return module
 
 
-def causal_net(kernel_size: int, front_kernel_size: int = 1, cond_channels: int = COND, speaker_channels: int = 0):
+def causal_net(kernel_size: int, cond_channels: int = COND, **options: int) -> CausalWaveNet:
     """A causal WaveNet from one channel to two."""
-    return CausalWaveNet(1, 2, cond_channels, 3, 2, 3, 4, kernel_size, front_kernel_size, speaker_channels)
+    return CausalWaveNet(1, 2, cond_channels, 3, 2, 3, 6, kernel_size, **options)
 
 
 def coupling(channels: int, passive: int, cond_channels: int = COND, limit: float | None = 5.0) -> AffineCoupling:
@@ -118,6 +118,7 @@ FLOWS: dict[str, FlowCase] = {
     "causal-speaker": FlowCase(
         lambda: CausalAffine(causal_net(2, speaker_channels=2), Gaussian(), speaker=torch.tensor([[0.3, -1.0]])), 1
     ),
+    "causal-linear": FlowCase(lambda: CausalAffine(causal_net(2, linear_taps=7), Gaussian()), 1),
     "causal-level": FlowCase(lambda: CausalAffine(causal_net(2), Gaussian(), level=torch.full((1, 1, 1), -0.7)), 1),
     "causal-tight-floor": FlowCase(lambda: CausalAffine(causal_net(2), Gaussian(min_log_scale=0.0)), 1),
     "chain": FlowCase(lambda: Chain([InvertibleConv1x1(2), coupling(2, 1), Permutation([1, 0])]), 2),
@@ -144,7 +145,7 @@ FLOWS: dict[str, FlowCase] = {
     "glow": FlowCase(glow_flow, 1),
 }
 
-_WAVENET = {"layers": 3, "cycle": 2, "residual_channels": 3, "skip_channels": 4, "cond_channels": 3}
+_WAVENET = {"layers": 3, "cycle": 2, "residual_channels": 3, "skip_channels": 8, "cond_channels": 3}
 _GLOW = {"squeeze": 4, "flows": 2, "early_every": 1, "early_channels": 2, "channels": 3, "layers": 2}
 _HEADS = {
     "gaussian": {},
@@ -178,6 +179,8 @@ VOCODERS: dict[str, VocoderCase] = {
     "glow-constant-level": VocoderCase("glow", {**_GLOW, "follow_level": False}),
     "wavenet-constant-level": VocoderCase("wavenet", {**_WAVENET, "follow_level": False}),
     "wavenet-front-3": VocoderCase("wavenet", {**_WAVENET, "front_kernel_size": 3}),
+    "wavenet-no-linear": VocoderCase("wavenet", {**_WAVENET, "linear_taps": 0}),
+    "wavenet-linear-2-front-3": VocoderCase("wavenet", {**_WAVENET, "linear_taps": 2, "front_kernel_size": 3}),
     "wavenet-hop-7": VocoderCase("wavenet", _WAVENET, hop_length=7),
     "wavenet-hop-1": VocoderCase("wavenet", _WAVENET, hop_length=1, n_mels=1),
 }

@@ -22,9 +22,9 @@ def assert_sees_exactly(function, x, step, steps):
     assert seen(function, x, step) == set(steps), f"output {step} sees other steps than it may"
 
 
-def causal(kernel_size, front_kernel_size=1):
+def causal(kernel_size, front_kernel_size=1, linear_taps=0):
     torch.manual_seed(0)
-    net = CausalWaveNet(2, 3, 2, 4, 2, 4, 16, kernel_size, front_kernel_size).double()
+    net = CausalWaveNet(2, 3, 2, 4, 2, 4, 16, kernel_size, front_kernel_size, linear_taps).double()
     return perturb(net, 0.4)
 
 
@@ -41,6 +41,16 @@ def test_causal_net_sees_its_receptive_field_and_not_the_present(kernel_size, fr
     assert reach == (kernel_size - 1) * (1 + 2 + 1 + 2) + front_kernel_size
     for step in (0, 1, reach, STEPS - 1):
         assert_sees_exactly(lambda x: net(x, projected), inputs(), step, range(max(0, step - reach), step))
+
+
+@pytest.mark.parametrize("linear_taps", [3, 20])
+def test_linear_prediction_sees_its_taps_and_not_the_present(linear_taps):
+    net = causal(2, linear_taps=linear_taps)
+    projected = net.project(inputs()).detach()
+    assert net.receptive_field == max(7, linear_taps)
+    for step in (0, 1, STEPS - 1):
+        reached = range(max(0, step - net.receptive_field), step)
+        assert_sees_exactly(lambda x: net(x, projected), inputs(), step, reached)
 
 
 @pytest.mark.parametrize("kernel_size", [2, 3])
@@ -69,9 +79,10 @@ def test_a_stack_that_looks_ahead_is_caught():
         assert_sees_exactly(lambda x: net(x, projected), inputs(), 20, range(max(0, 20 - net.receptive_field), 20))
 
 
+@pytest.mark.parametrize("linear_taps", [0, 1, 20])
 @pytest.mark.parametrize("kernel_size", [2, 3])
-def test_step_by_step_is_all_at_once(kernel_size):
-    net, x = causal(kernel_size, 2), inputs()
+def test_step_by_step_is_all_at_once(kernel_size, linear_taps):
+    net, x = causal(kernel_size, 2, linear_taps), inputs()
     projected = net.project(inputs(2))
     state, rows = net.init_state(1), []
     previous = torch.zeros(1, 2, dtype=torch.float64)
