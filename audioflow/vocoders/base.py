@@ -244,5 +244,7 @@ class Vocoder(nn.Module, ABC):
             return None
         if speaker is None:
             speaker = torch.zeros(batch, dtype=torch.long, device=embedding.weight.device)
+        if bool((speaker < 0).any()) or bool((speaker >= embedding.num_embeddings).any()):
+            raise ValueError(f"speaker numbers go from 0 to {embedding.num_embeddings - 1}, unlike {speaker.tolist()}")
         voices: Tensor = embedding(speaker)
         return voices

@@ -39,7 +39,7 @@ class CheckpointHeader:
         contract: mel front-end that it was trained with.
         folded: whether weight normalisation is worked out in the weights.
         provenance: where the weights come from: recipe, corpus, steps, likelihood, versions.
-        parameters: number of weights.
+        parameters: number of values stored, weights and statistics.
     """
 
     path: Path

@@ -47,6 +47,9 @@ class Recorder(torch.nn.Module):
         self.mels.append(wav)
         return torch.zeros(1, self.contract.n_mels, -(-wav.shape[-1] // self.contract.hop_length))
 
+    def scored_samples(self, frames):
+        return frames * self.contract.hop_length
+
     def log_prob(self, wav, mel, lengths=None, speaker=None):
         assert wav.shape[-1] == mel.shape[-1] * self.contract.hop_length
         self.scored.append(wav)
