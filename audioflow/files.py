@@ -21,10 +21,7 @@ def atomic_path(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
         OutputError: the file exists and may not be replaced, or cannot be written (permission, full disk).
     """
     path = Path(path)
-    if path.is_dir():
-        raise OutputError(f"{path} is a directory, but a file is to be written there; name a file.")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already; remove it, name another output, or allow overwriting.")
+    _require_free(path, overwrite=overwrite)
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,6 +42,17 @@ def atomic_path(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
                 temporary.unlink()
 
 
+def check_output(path: str | Path, *, overwrite: bool = True) -> None:
+    """Make sure, before long work is done, that a file can be written; missing parent folders are made.
+
+    Raises:
+        OutputError: see :func:`atomic_path`.
+    """
+    path = Path(path)
+    _require_free(path, overwrite=overwrite)
+    ensure_directory(path.parent)
+
+
 def ensure_directory(path: str | Path) -> Path:
     """Make a directory (parents too) and check that files can be made in it.
 
@@ -61,6 +69,13 @@ def ensure_directory(path: str | Path) -> Path:
     except OSError as error:
         raise OutputError(f"{path} cannot be written to: {error.strerror or error}.") from error
     return path
+
+
+def _require_free(path: Path, *, overwrite: bool) -> None:
+    if path.is_dir():
+        raise OutputError(f"{path} is a directory, but a file is to be written there; name a file.")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} is there already; name another output, or allow it with --overwrite.")
 
 
 def _flush(path: Path) -> None:

@@ -24,7 +24,8 @@ Examples:
 @click.option("--input", "recordings", multiple=True, type=click.Path(path_type=Path), help="Recording or directory.")
 @click.option("--seconds", type=click.FloatRange(min=0.3), help="Length that is used of each recording.")
 @click.option("--page", type=click.Path(path_type=Path), help="HTML page with players and pictures.")
-@click.option("--overwrite", is_flag=True, help="Replace a page that is there already.")
+@click.option("--picture", type=click.Path(path_type=Path), help="PNG of the waveforms and spectrograms.")
+@click.option("--overwrite", is_flag=True, help="Replace a page or picture that is there already.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise.")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="How much of the noise is used.")
 @click.option(
@@ -43,6 +44,7 @@ def compare(
     recordings: tuple[Path, ...],
     seconds: float | None,
     page: Path | None,
+    picture: Path | None,
     overwrite: bool,
     seed: int,
     temperature: float,
@@ -56,16 +58,18 @@ def compare(
     writes one self-contained page with sound, waveforms and spectrograms.
     """
     from audioflow.devices import pick_device  # noqa: PLC0415 - torch is slow to import, and --help shall be quick
-    from audioflow.errors import OutputError  # noqa: PLC0415
-    from audioflow.jobs.side_by_side import compare_checkpoints  # noqa: PLC0415
+    from audioflow.files import check_output  # noqa: PLC0415
+    from audioflow.jobs.side_by_side import compare_checkpoints, write_picture  # noqa: PLC0415
 
-    if page is not None and page.exists() and not overwrite:
-        raise OutputError(f"{page} is there already; name another --page, or allow it with --overwrite.")
+    for target in (page, picture):
+        if target is not None:
+            check_output(target, overwrite=overwrite)
     comparison = compare_checkpoints(
         checkpoints,
         recordings,
         seconds=seconds,
         page=page,
+        overwrite=overwrite,
         command=shlex.join(["audioflow", *sys.argv[1:]]),
         device=pick_device(device),
         seed=seed,
@@ -74,5 +78,8 @@ def compare(
         progress=lambda what: click.echo(f"{what} ...", err=True),
     )
     click.echo(comparison.to_json() if as_json else comparison.table())
+    if picture is not None:
+        write_picture(picture, comparison, overwrite=overwrite)
+        click.echo(f"Picture: {picture}", err=as_json)
     if page is not None:
         click.echo(f"Page: {page}", err=as_json)

@@ -11,7 +11,9 @@ from audioflow.corpora import get_corpus, split_of
 from audioflow.errors import OptionError
 from audioflow.evaluation.comparison import common_rate, compare
 from audioflow.evaluation.page import write_page
+from audioflow.evaluation.pictures import compare_figure, figure_png
 from audioflow.evaluation.results import Comparison
+from audioflow.files import atomic_path
 from audioflow.jobs.inputs import SOUND_SUFFIXES, expand, read_recording
 from audioflow.jobs.synthesis import check_options
 from audioflow.vocoders import Vocoder, load
@@ -91,6 +93,23 @@ def compare_checkpoints(
         speech = "" if recordings else BUNDLED_SPEECH
         write_page(page, comparison, command=command, speech=speech, overwrite=overwrite)
     return comparison
+
+
+def write_picture(path: str | Path, comparison: Comparison, *, overwrite: bool = True) -> None:
+    """Draw waveform and spectrogram of the first recording and of everything that was made of all of it.
+
+    Raises:
+        OutputError: the file exists and may not be replaced, or cannot be written.
+    """
+    name = comparison.inputs[0]
+    whole = comparison.rows[0].audio[name].shape[-1]
+    sounds = {
+        f"{row.label} ({row.engine})" if row.engine != "-" else row.label: row.audio[name]
+        for row in comparison.rows
+        if name in row.audio and row.audio[name].shape[-1] == whole
+    }
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(figure_png(compare_figure(sounds, comparison.sample_rate)))
 
 
 def _short_name(path: Path) -> str:

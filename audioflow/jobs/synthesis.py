@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from audioflow.audio import write_audio
 from audioflow.errors import OptionError, OutputError
-from audioflow.files import ensure_directory
+from audioflow.files import check_output
 from audioflow.jobs.inputs import SpeechInput
 from audioflow.sampling import Progress
 from audioflow.vocoders import Vocoder
@@ -56,12 +56,10 @@ def output_paths(inputs: Sequence[SpeechInput], out: Path, *, overwrite: bool) -
     for item, path in zip(inputs, paths, strict=True):
         if path in sources:
             raise OutputError(f"{sources[path]} and {item.path} would both become {path}; synthesise them apart.")
-        if path.exists() and not overwrite:
-            raise OutputError(f"{path} is there already; name another --out, or allow it with --overwrite.")
+        check_output(path, overwrite=overwrite)
         if path.exists() and path.resolve() == item.path.resolve():
             raise OutputError(f"{path} is the input itself; name another --out.")
         sources[path] = item.path
-    ensure_directory(paths[0].parent)
     return paths
 
 

@@ -94,7 +94,7 @@ def test_samples_beyond_the_range_are_clipped():
 def test_an_occupied_output_stays(comparison, tmp_path):
     path = tmp_path / "page.html"
     path.write_text("mine")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="is there already"):
         write_page(path, comparison, overwrite=False)
     assert path.read_text() == "mine"
     assert write_page(path, comparison).read_text(encoding="utf-8").startswith("<!doctype html>")
