@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -51,6 +51,16 @@ def check_output(path: str | Path, *, overwrite: bool = True) -> None:
     path = Path(path)
     _require_free(path, overwrite=overwrite)
     ensure_directory(path.parent)
+
+
+def keep_apart(path: str | Path, inputs: Iterable[str | Path]) -> None:
+    """Refuse an output that is one of the inputs, also where overwriting is allowed.
+
+    Raises:
+        OutputError: it is; nothing was written.
+    """
+    if Path(path).resolve() in {Path(source).resolve() for source in inputs}:
+        raise OutputError(f"{path} is itself an input; name another output.")
 
 
 def ensure_directory(path: str | Path) -> Path:

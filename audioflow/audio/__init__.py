@@ -7,7 +7,7 @@ from audioflow.audio.convert import compatibility, convert_mel
 from audioflow.audio.dequantize import dequantize, quantize
 from audioflow.audio.filterbank import mel_filterbank
 from audioflow.audio.mel import MelFrontEnd, compress, decompress, frames_of
-from audioflow.audio.mel_files import load_mel, save_mel
+from audioflow.audio.mel_files import load_bare_mel, load_mel, save_mel
 from audioflow.audio.resampling import resample
 from audioflow.audio.torchaudio_shim import torchaudio
 from audioflow.audio.wav import AudioFacts, probe, read_audio, write_audio
@@ -27,6 +27,7 @@ __all__ = [
     "dequantize",
     "frames_of",
     "get_contract",
+    "load_bare_mel",
     "load_mel",
     "mel_filterbank",
     "mu_law_decode",

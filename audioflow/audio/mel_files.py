@@ -18,6 +18,7 @@ from audioflow.files import atomic_path
 
 _CONTRACT_KEY = "mel_contract"
 _WITH_CONTRACT = (".npz", ".safetensors")
+_NPY = b"\x93NUMPY"
 
 
 def save_mel(path: str | Path, mel: Tensor, contract: MelContract, overwrite: bool = False) -> None:
@@ -44,7 +45,10 @@ def save_mel(path: str | Path, mel: Tensor, contract: MelContract, overwrite: bo
         if path.suffix.lower() == ".npz":
             np.savez(temporary, allow_pickle=False, **{"mel": mel.numpy(), _CONTRACT_KEY: np.array(text)})
         else:
-            save_file({"mel": mel}, temporary, metadata={_CONTRACT_KEY: text})
+            try:
+                save_file({"mel": mel}, temporary, metadata={_CONTRACT_KEY: text})
+            except SafetensorError as error:  # how the library reports a full disk
+                raise OSError(str(error)) from error
 
 
 def load_mel(path: str | Path, contract: MelContract | None = None) -> tuple[Tensor, MelContract]:
@@ -78,6 +82,22 @@ def load_mel(path: str | Path, contract: MelContract | None = None) -> tuple[Ten
     return mel, contract
 
 
+def load_bare_mel(path: str | Path) -> Tensor:
+    """Read a ``.npy`` that does not say what it was made under. Nothing in the file is ever executed.
+
+    Returns:
+        the values as they are, ``[rows, columns]`` in float32.
+
+    Raises:
+        MelError: the file is missing, damaged, pickled, or no matrix of floating-point numbers.
+    """
+    path = Path(path)
+    mel = torch.from_numpy(_as_float32(path, _read(path)[0]))
+    if mel.dim() != 2:
+        raise MelError(f"{path} has shape {list(mel.shape)}, but a spectrogram [M, F] is needed; make it again.")
+    return mel
+
+
 def _read(path: Path) -> tuple[np.ndarray, str | None]:
     readers = {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}
     reader = readers.get(path.suffix.lower())
@@ -90,16 +110,17 @@ def _read(path: Path) -> tuple[np.ndarray, str | None]:
 
 
 def _read_npy(path: Path) -> tuple[np.ndarray, None]:
-    array = np.load(path, allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        raise ValueError("it is an archive of several arrays")
+    with path.open("rb") as file:
+        if file.read(len(_NPY)) != _NPY:
+            raise ValueError("it does not begin like a NumPy array")
+    array: np.ndarray = np.load(path, allow_pickle=False)
     return array, None
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, str | None]:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no whole zip archive")
     with np.load(path, allow_pickle=False) as archive:
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it is a single array, not an archive")
         text = str(archive[_CONTRACT_KEY]) if _CONTRACT_KEY in archive else None
         return archive["mel"], text
 
@@ -117,7 +138,9 @@ def _unreadable(path: Path, error: Exception) -> MelError:
     if isinstance(error, KeyError):
         return MelError(f"{path} has no array named 'mel'; write mel files with save_mel.")
     reason = str(error).rstrip(".")
-    return MelError(f"{path} is damaged, truncated or no mel file ({reason}); make it again.")
+    return MelError(
+        f"{path} is damaged, truncated or no mel file ({reason}); make it again (pickled data are not read)."
+    )
 
 
 def _parse_contract(path: Path, text: str) -> MelContract:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audioflow.cli.options import device_option, json_option, verbose_option
+from audioflow.cli.options import SEED, FiniteRange, device_option, json_option, verbose_option
 
 if TYPE_CHECKING:
     from audioflow.devices import DeviceName
@@ -22,15 +22,21 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CHECKPOINT...")
 @click.option("--input", "recordings", multiple=True, type=click.Path(path_type=Path), help="Recording or directory.")
-@click.option("--seconds", type=click.FloatRange(min=0.3), help="Length that is used of each recording.")
+@click.option("--seconds", type=FiniteRange(min=0.3), help="Length that is used of each recording.")
 @click.option("--page", type=click.Path(path_type=Path), help="HTML page with players and pictures.")
 @click.option("--picture", type=click.Path(path_type=Path), help="PNG of the waveforms and spectrograms.")
 @click.option("--overwrite", is_flag=True, help="Replace a page or picture that is there already.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise.")
-@click.option("--temperature", type=float, default=1.0, show_default=True, help="How much of the noise is used.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the noise.")
+@click.option(
+    "--temperature",
+    type=FiniteRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="How much of the noise is used.",
+)
 @click.option(
     "--naive-seconds",
-    type=click.FloatRange(min=0.001),
+    type=FiniteRange(min=0.001),
     default=0.25,
     show_default=True,
     help="Length that the naive engine makes.",
@@ -58,11 +64,12 @@ def compare(
     writes one self-contained page with sound, waveforms and spectrograms.
     """
     from audioflow.devices import pick_device  # noqa: PLC0415 - torch is slow to import, and --help shall be quick
-    from audioflow.files import check_output  # noqa: PLC0415
+    from audioflow.files import check_output, keep_apart  # noqa: PLC0415
     from audioflow.jobs.side_by_side import compare_checkpoints, write_picture  # noqa: PLC0415
 
     for target in (page, picture):
         if target is not None:
+            keep_apart(target, [*checkpoints, *recordings])
             check_output(target, overwrite=overwrite)
     comparison = compare_checkpoints(
         checkpoints,
@@ -76,6 +83,7 @@ def compare(
         temperature=temperature,
         stretch_seconds=naive_seconds,
         progress=lambda what: click.echo(f"{what} ...", err=True),
+        note=lambda what: click.echo(what, err=True),
     )
     click.echo(comparison.to_json() if as_json else comparison.table())
     if picture is not None:

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audioflow.cli.options import device_option, json_option, verbose_option
+from audioflow.cli.options import FiniteRange, device_option, json_option, verbose_option
 
 if TYPE_CHECKING:
     from audioflow.devices import DeviceName
 
 
 @click.command(epilog="Example: audioflow demo --minutes 1 --out demo")
-@click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, help="Per model."
-)
+@click.option("--minutes", type=FiniteRange(min=0, min_open=True), default=3.0, show_default=True, help="Per model.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.3),
+    type=FiniteRange(min=0.3),
     default=4.0,
     show_default=True,
     help="Length of the utterance that is synthesised.",

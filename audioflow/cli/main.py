@@ -1,5 +1,7 @@
 """The command ``audioflow``: its verbs, and how errors look."""
 
+import difflib
+import errno
 import importlib
 from typing import Any
 
@@ -41,6 +43,16 @@ class Verbs(click.Group):
         return command
 
     @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the commands are {', '.join(COMMANDS)}."
+            raise UserError(f"There is no command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -51,6 +63,13 @@ class Verbs(click.Group):
             return super().invoke(ctx)
         except AudioflowError as error:
             raise UserError(str(error)) from error
+        except OSError as error:  # the disk is full or a file is not ours to read: nothing that a traceback would help
+            if error.errno == errno.EPIPE:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise UserError(
+                f"{where}{error.strerror or error}; check the file, its permissions and the disk."
+            ) from error
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

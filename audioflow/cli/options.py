@@ -1,14 +1,31 @@
 """Options that several commands share, and the progress bar."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
 from tqdm import tqdm
+from typing_extensions import override
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range; unlike click's own type it lets neither NaN nor infinity through."""
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+SEED = click.IntRange(min=0, max=2**32 - 1)
+"""What every generator of random numbers takes."""
 
 
 def device_option(command: Command) -> Command:
@@ -33,10 +50,16 @@ def verbose_option(command: Command) -> Command:
     def start_log(_: click.Context, __: click.Parameter, verbose: bool) -> None:
         if verbose:
             logging.basicConfig(level=logging.INFO, format="%(message)s")
+            logging.getLogger().setLevel(logging.INFO)
 
     return click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=start_log, help="Show the log.")(
         command
     )
+
+
+def log_is_shown() -> bool:
+    """Say whether ``-v`` was given, or the caller's own logging shows as much."""
+    return logging.getLogger().isEnabledFor(logging.INFO)
 
 
 @contextmanager

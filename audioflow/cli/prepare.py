@@ -1,5 +1,6 @@
 """``audioflow prepare``: recordings in, checked wavs and mels out."""
 
+import difflib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import click
 from tqdm import tqdm
+
+from audioflow.cli.options import json_option, verbose_option
 
 if TYPE_CHECKING:
     from audioflow.corpora import Corpus, PrepareReport
@@ -36,7 +39,8 @@ LISTED: Final = 10
     help="Leave recordings out that are not fit for use, or refuse the corpus.",
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; by default all CPUs if there is much to do.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option
+@verbose_option
 def prepare(
     *,
     corpus: str,
@@ -67,9 +71,12 @@ def prepare(
 
 def _source(name: str, root: Path | None) -> "Corpus":
     from audioflow.corpora import CORPORA, get_corpus  # noqa: PLC0415
+    from audioflow.errors import CorpusError  # noqa: PLC0415
 
     if name not in CORPORA and (Path(name).exists() or "/" in name):
         return get_corpus("folder", root=name)
+    if name not in CORPORA and not difflib.get_close_matches(name, CORPORA):
+        raise CorpusError(f"{name} is neither a directory that exists nor one of the corpora {', '.join(CORPORA)}.")
     if name == "ljspeech":
         return get_corpus(name, root=root, progress=_download_bar())
     return get_corpus(name, root=root)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audioflow.cli.options import device_option, json_option, verbose_option
+from audioflow.cli.options import SEED, device_option, json_option, verbose_option
 
 if TYPE_CHECKING:
     from audioflow.devices import DeviceName
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="WAV...")
 @click.option("--dequantize/--no-dequantize", default=True, show_default=True, help="Noise of one 16-bit step.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of that noise.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of that noise.")
 @device_option
 @json_option
 @verbose_option
@@ -42,12 +42,15 @@ def score(
 
     vocoder = load(checkpoint, pick_device(device))
     files = expand(recordings, SOUND_SUFFIXES)
-    wavs = [read_recording(path, vocoder.contract.sample_rate)[0] for path in files]
-    scores = score_many(vocoder, wavs, dequantise=dequantize, seed=seed)
+    read = [read_recording(path, vocoder.contract.sample_rate) for path in files]
+    scores = score_many(vocoder, [wav for wav, _ in read], dequantise=dequantize, seed=seed)
     total = pooled(scores)
     noise = "uniform noise of one 16-bit step" if dequantize else "none"
     if as_json:
-        rows = [{"recording": str(path), **_figures(one)} for path, one in zip(files, scores, strict=True)]
+        rows = [
+            {"recording": str(path), **_figures(one), "notes": list(notes)}
+            for path, one, (_, notes) in zip(files, scores, read, strict=True)
+        ]
         click.echo(json.dumps({"dequantisation": noise, "recordings": rows, "all": _figures(total)}, indent=2))
         return
     width = max(len("all"), *(len(str(path)) for path in files))
@@ -57,6 +60,9 @@ def score(
             f"{name:<{width}}  {one.nats_total:>14.1f}  {one.nats_per_sample:>11.4f}  {one.bits_per_sample:>11.4f}"
         )
     click.echo(f"Dequantisation: {noise}.")
+    for path, (_, notes) in zip(files, read, strict=True):
+        if notes:
+            click.echo(f"{path}: {'; '.join(notes)}.")
 
 
 def _figures(one: "LogLikelihood") -> dict[str, float]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audioflow.cli.options import device_option, json_option, samples_bar, verbose_option
+from audioflow.cli.options import SEED, FiniteRange, device_option, json_option, samples_bar, verbose_option
 
 if TYPE_CHECKING:
     from audioflow.devices import DeviceName
@@ -24,10 +24,16 @@ Examples:
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A .wav or .flac file, or a directory.")
 @click.option("--engine", default="auto", show_default=True, help="How to sample; see audioflow info CHECKPOINT.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise.")
-@click.option("--temperature", type=float, default=1.0, show_default=True, help="How much of the noise is used.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the noise.")
+@click.option(
+    "--temperature",
+    type=FiniteRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="How much of the noise is used.",
+)
 @click.option("--speaker", type=int, help="Speaker number, for a model of several voices.")
-@click.option("--mel", "mel_preset", help="Front-end that made bare .npy files.")
+@click.option("--mel", "mel_preset", help="Front-end of mel files that do not name it.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Utterances at once.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @device_option

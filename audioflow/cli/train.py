@@ -1,57 +1,63 @@
-"""``audioflow train``."""
+"""``audioflow train``: a vocoder from a recipe."""
 
 import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from torch import distributed
 
-from audioflow.training import TrainReport, load_recipe
-from audioflow.training import train as run_training
-from audioflow.training.processes import Device
+from audioflow.cli.options import device_option, json_option, log_is_shown, verbose_option
+
+if TYPE_CHECKING:
+    from audioflow.devices import DeviceName
+    from audioflow.training import TrainReport
 
 
 @click.command(epilog="Example: audioflow train recipes/sample/wavenet.yaml --out runs/first train.minutes=3")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[FIELD=VALUE]...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory of the run.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--devices", type=click.IntRange(min=1), help="Processes on each node.  [default: 1, or torchrun's]")
 @click.option("--nodes", type=click.IntRange(min=1), help="Nodes.  [default: 1, or torchrun's]")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-@click.option("-v", "--verbose", is_flag=True, help="Show the log.")
+@device_option
+@json_option
+@verbose_option
 def train(
+    *,
     recipe: Path,
     overrides: tuple[str, ...],
     out: Path,
-    device: Device,
     devices: int | None,
     nodes: int | None,
+    device: "DeviceName",
     as_json: bool,
-    verbose: bool,
 ) -> None:
     """Train a vocoder as RECIPE says, or go on with the run that is in the directory.
 
     Single fields of the recipe can be changed: model.residual_channels=32. A run that was stopped, by Ctrl-C or a power
     cut, goes on where its last checkpoint was when the same command is given again; a larger budget prolongs it.
     """
-    if verbose:
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
-    else:
+    from audioflow.training import load_recipe  # noqa: PLC0415 - torch is slow to import, and --help shall be quick
+    from audioflow.training import train as run_training  # noqa: PLC0415
+
+    if not log_is_shown():
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     plan = load_recipe(recipe, overrides)
-    report = run_training(plan, out, device, devices=devices, nodes=nodes, progress_bar=not (as_json or verbose))
+    bar = not (as_json or log_is_shown())
+    report = run_training(plan, out, device, devices=devices, nodes=nodes, progress_bar=bar)
     if _is_first_process():
         click.echo(json.dumps(asdict(report)) if as_json else _text(report))
 
 
 def _is_first_process() -> bool:
+    from torch import distributed  # noqa: PLC0415
+
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
-def _text(report: TrainReport) -> str:
+def _text(report: "TrainReport") -> str:
     noise = "with noise of one 16-bit step" if report.dequantized else "without dequantisation noise"
     lines = [f"{report.directory}: {report.step} steps in {report.seconds:.0f} s, ended by {report.stopped_by}"]
     if report.loss is not None:

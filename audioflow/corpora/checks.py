@@ -46,7 +46,7 @@ def examine(path: Path, limits: AudioLimits) -> Finding:
         facts = probe(path)
         wav, rate = read_audio(path)
     except AudioError as error:
-        return Finding("nan" if _holds_non_finite(path) else "unreadable", str(error))
+        return Finding("nan" if _holds_non_finite(path) else "unreadable", str(error).removeprefix(f"{path} "))
     problems = check_audio(wav, rate, limits)
     kind = problems[0].kind if problems else None
     return Finding(kind, " ".join(problem.detail for problem in problems), wav, rate, facts.channels)

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -18,7 +19,9 @@ from audioflow.audio import AudioLimits, MelContract, MelFrontEnd, read_audio, r
 from audioflow.corpora.base import Corpus, Utterance
 from audioflow.corpora.checks import Finding, examine
 from audioflow.corpora.records import (
+    CORPUS,
     JOURNAL,
+    LOCK,
     MANIFEST,
     CorpusFile,
     Decision,
@@ -36,7 +39,7 @@ from audioflow.corpora.records import (
 )
 from audioflow.corpora.report import PrepareReport, make_report
 from audioflow.corpora.splits import split_of
-from audioflow.errors import CorpusError
+from audioflow.errors import CorpusError, OutputError
 from audioflow.files import ensure_directory
 
 logger = logging.getLogger(__name__)
@@ -75,13 +78,14 @@ def prepare(
     Raises:
         CorpusError: the corpus is missing or empty; ``out_dir`` holds another corpus, contract or limits; a recording
             is bad and ``on_bad`` is "refuse"; or nothing is fit for use.
-        OutputError: ``out_dir`` cannot be written to.
+        OutputError: ``out_dir`` holds other things or cannot be written to.
     """
     _require_guarded_script()
     limits = limits or AudioLimits()
     utterances = list(corpus.utterances())
     out_dir = Path(out_dir)
     _require_apart(corpus, out_dir)
+    _require_ours(out_dir)
     ensure_directory(out_dir)
     with exclusive(out_dir):
         state = _open(out_dir, corpus, contract, limits)
@@ -111,6 +115,22 @@ def _require_guarded_script() -> None:
 def _require_apart(corpus: Corpus, out_dir: Path) -> None:
     if corpus.root is not None and out_dir.resolve().is_relative_to(corpus.root.resolve()):
         raise CorpusError(f"{out_dir} lies inside the corpus {corpus.root}; prepare into a directory outside of it.")
+
+
+def _require_ours(out_dir: Path) -> None:
+    """Refuse a directory with things in it that are not from here: files of the same names would be replaced."""
+    if not out_dir.is_dir() or (out_dir / CORPUS).is_file():
+        return
+    foreign = sorted(path.name for path in out_dir.iterdir() if path.name != LOCK and not _is_leftover(path))
+    if foreign:
+        raise OutputError(
+            f"{out_dir} holds other things ({', '.join(foreign[:3])}); prepare into a new or empty directory."
+        )
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a file is a half-written record of a run that was killed, see `audioflow.files.atomic_path`."""
+    return path.name.startswith(tuple(f".{Path(name).stem}-" for name in (CORPUS, JOURNAL, MANIFEST)))
 
 
 def _open(out_dir: Path, corpus: Corpus, contract: MelContract, limits: AudioLimits) -> CorpusFile:
@@ -200,9 +220,9 @@ def _work_through(
 
 def _tidy(out_dir: Path) -> None:
     """Remove temporary files of a run that was killed; nobody else writes here, see `exclusive`."""
-    for folder in (out_dir, out_dir / "wav", out_dir / "mel"):
-        for path in folder.glob(".*-*"):
-            path.unlink(missing_ok=True)
+    records = (path for path in out_dir.glob(".*-*") if _is_leftover(path))
+    for path in (*records, *(out_dir / "wav").glob(".*-*"), *(out_dir / "mel").glob(".*-*")):
+        path.unlink(missing_ok=True)
 
 
 def _processes(workers: int | None, jobs: int) -> int:
@@ -228,11 +248,16 @@ def _run(job: Callable[[Utterance], Decision], todo: list[Utterance], processes:
             ) from error
 
 
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent alone answers it
+
+
 @contextmanager
 def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     # A forked copy of a process that has run torch can hang, so the workers are started afresh.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,))
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker)
     try:
         yield pool
     finally:

@@ -25,6 +25,7 @@ from audioflow.files import atomic_path
 CORPUS: Final = "corpus.json"
 JOURNAL: Final = "journal.jsonl"
 MANIFEST: Final = "manifest.jsonl"
+LOCK: Final = ".lock"
 FORMAT: Final = 1
 
 
@@ -173,6 +174,6 @@ def exclusive(directory: Path) -> Iterator[None]:
     except ImportError:
         yield
         return
-    with (directory / ".lock").open("w") as file:
+    with (directory / LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

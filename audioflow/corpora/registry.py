@@ -29,7 +29,7 @@ def get_corpus(name: str, **options: Any) -> Corpus:
         ['ru_0003', 'ru_0012']
     """
     if name not in CORPORA:
-        near = difflib.get_close_matches(name, CORPORA, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(name, CORPORA, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise CorpusError(f"There is no corpus called {name!r}: {hint}The corpora are {', '.join(CORPORA)}.")
     given = {key: value for key, value in options.items() if value is not None}
@@ -41,6 +41,7 @@ def get_corpus(name: str, **options: Any) -> Corpus:
     for key, parameter in known.items():
         if parameter.default is parameter.empty and key not in given:
             raise CorpusError(
-                f"The corpus {name} needs the option {key!r}; give {key}=... (--{key} on the command line)."
+                f"The corpus {name} needs the option {key!r}; give {key}=... "
+                f"(--{key} on the command line, data.{key} in a recipe)."
             )
     return CORPORA[name](**given)

@@ -1,5 +1,7 @@
 """The whole main job on the bundled speech: prepare, train two vocoders, synthesise, compare, write a page."""
 
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,23 +40,26 @@ def demo(
 
     Raises:
         OptionError: a time is not above zero.
+        DeviceError: the device is not there.
         OutputError: the directory holds something else, or cannot be written to.
     """
-    if not minutes > 0 or not seconds > 0:
-        raise OptionError("The times of a demo must be above zero.")
+    if not 0 < minutes < math.inf or not 0 < seconds < math.inf:
+        raise OptionError("The times of a demo must be above zero and finite.")
+    where = pick_device(device)
     out = Path(out)
     _refuse_foreign(out)
     ensure_directory(out)
     for name in MODELS:
         progress(f"training {name} for {minutes:g} min")
-        recipe = load_recipe(recipe_path(name), [f"train.minutes={minutes}", f"data.prepared={out / 'speech'}"])
+        speech = json.dumps(str(out / "speech"))  # quoted: overrides are read as YAML
+        recipe = load_recipe(recipe_path(name), [f"train.minutes={minutes}", f"data.prepared={speech}"])
         train(recipe, out / name, device, progress_bar=progress_bar)
     return compare_checkpoints(
         [out / name for name in MODELS],
         seconds=seconds,
         page=out / PAGE,
         command=command,
-        device=pick_device(device),
+        device=where,
         stretch_seconds=0.05,
         progress=progress,
     )
@@ -74,7 +79,9 @@ def recipe_path(name: str) -> Path:
 
 def _refuse_foreign(out: Path) -> None:
     """Go on in a directory of a demo, start in an empty one, touch no other."""
-    known = {*MODELS, "speech", PAGE}
+    known = {*MODELS, "speech"}
+    if any((out / name).is_dir() for name in known):
+        known.add(PAGE)  # a page without any run beside it is not ours
     foreign = sorted(path.name for path in out.iterdir() if path.name not in known) if out.is_dir() else []
     if foreign:
         raise OutputError(f"{out} holds other things ({', '.join(foreign[:3])}); name an empty directory with --out.")

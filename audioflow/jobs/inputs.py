@@ -7,11 +7,22 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audioflow.audio import MelContract, MelFrontEnd, check_audio, convert_mel, get_contract, load_mel, read_audio
+from audioflow.audio import (
+    MelContract,
+    MelFrontEnd,
+    check_audio,
+    convert_mel,
+    get_contract,
+    load_mel,
+    probe,
+    read_audio,
+)
 from audioflow.errors import AudioError, MelError
 
 MEL_SUFFIXES = (".npz", ".npy", ".safetensors")
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".opus")
+
+EIGHT_BITS = ("PCM_U8", "PCM_S8", "ULAW", "ALAW")
 
 
 @dataclass(frozen=True)
@@ -60,13 +71,18 @@ def read_recording(path: Path, sample_rate: int) -> tuple[Tensor, tuple[str, ...
     Raises:
         AudioError: unreadable, not a number, silent or too short; clipping is only noted.
     """
+    facts = probe(path)
     wav, rate = read_audio(path)
     notes = []
-    problems = check_audio(wav, rate)
-    for problem in problems:
+    if facts.channels > 1:
+        notes.append(f"mixed down from {facts.channels} channels")
+    if facts.subtype in EIGHT_BITS:
+        notes.append("only 8 bits a sample, which is audible as noise")
+    for problem in check_audio(wav, rate):
+        detail = problem.detail.rstrip(".")
         if problem.kind != "clipped":
-            raise AudioError(f"{path} is not fit for use ({problem.kind}): {problem.detail}")
-        notes.append(f"clipped: {problem.detail}")
+            raise AudioError(f"{path} is not fit for use ({problem.kind}): {detail}; name another recording.")
+        notes.append(f"clipped: {detail}")
     if rate != sample_rate:
         notes.append(f"resampled from {rate} to {sample_rate} Hz")
         wav, _ = read_audio(path, sample_rate)
@@ -79,15 +95,17 @@ def read_inputs(paths: Iterable[str | Path], contract: MelContract, mel_preset: 
     Args:
         paths: sound files, mel files, directories of them.
         contract: the vocoder's.
-        mel_preset: name of the front-end that made the bare ``.npy`` files.
+        mel_preset: name of the front-end that made the mel files which do not say so; one that says
+            otherwise is refused.
 
     Raises:
         AudioError, MelError: an input is missing or unfit, or a mel was made by another front-end.
     """
     front_end = MelFrontEnd(contract)
+    stated = None if mel_preset is None else get_contract(mel_preset)
     files = expand(paths, (*SOUND_SUFFIXES, *MEL_SUFFIXES))
     return [
-        _from_mel(path, contract, mel_preset)
+        _from_mel(path, contract, stated)
         if path.suffix.lower() in MEL_SUFFIXES
         else _from_recording(path, contract, front_end)
         for path in files
@@ -101,8 +119,7 @@ def _from_recording(path: Path, contract: MelContract, front_end: MelFrontEnd) -
     return SpeechInput(path, mel, wav.numel(), notes)
 
 
-def _from_mel(path: Path, contract: MelContract, mel_preset: str | None) -> SpeechInput:
-    stated = get_contract(mel_preset) if mel_preset is not None and path.suffix.lower() == ".npy" else None
+def _from_mel(path: Path, contract: MelContract, stated: MelContract | None) -> SpeechInput:
     mel, have = load_mel(path, stated)
     try:
         converted = convert_mel(mel, have, contract)

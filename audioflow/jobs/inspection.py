@@ -1,18 +1,22 @@
 """What is this? Facts about a checkpoint, a run, a prepared corpus, a recording, a mel file, a recipe or a preset."""
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from audioflow.audio import PRESETS, MelContract, check_audio, load_mel, probe, read_audio
+from audioflow.audio import PRESETS, MelContract, check_audio, load_bare_mel, load_mel, probe, read_audio
 from audioflow.corpora import CORPORA, PreparedCorpus, get_corpus
 from audioflow.errors import AudioflowError, CorpusError, OptionError
 from audioflow.training import load_recipe
 from audioflow.vocoders import VOCODERS, locate, read_header, vocoder_class
 
 Facts = dict[str, Any]
+
+PICKLED = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
+"""Kinds of checkpoints that can run code when they are read; they are refused as such."""
 
 
 def describe(thing: str) -> Facts:
@@ -39,10 +43,9 @@ def describe(thing: str) -> Facts:
         return {"kind": "vocoder", "name": thing, "summary": summary, "engines": list(VOCODERS[thing].engines)}
     if thing in CORPORA:
         return _corpus(thing)
-    raise OptionError(
-        f"{thing} is neither a file nor a directory, nor a mel preset ({', '.join(PRESETS)}), "
-        f"a corpus ({', '.join(CORPORA)}) or a vocoder ({', '.join(VOCODERS)})."
-    )
+    near = difflib.get_close_matches(thing, [*PRESETS, *CORPORA, *VOCODERS], n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"the names are {', '.join([*PRESETS, *CORPORA, *VOCODERS])}."
+    raise OptionError(f"{thing} does not exist, and is no name of a mel preset, a corpus or a vocoder; {hint}")
 
 
 def preset_name(contract: MelContract) -> str:
@@ -56,7 +59,9 @@ def _directory(path: Path) -> Facts:
     try:
         return {"kind": "training run", "directory": str(path), **_checkpoint(locate(path))}
     except AudioflowError as error:
-        raise OptionError(f"{path} is neither a training run nor a prepared corpus: {error}") from error
+        raise OptionError(
+            f"{path} is neither a prepared corpus nor a training run ({str(error).rstrip('.')}); name one, or a file."
+        ) from error
 
 
 def _file(path: Path) -> Facts:
@@ -66,7 +71,7 @@ def _file(path: Path) -> Facts:
         return {"kind": "recipe", "file": str(path), **recipe.model_dump(mode="json")}
     if suffix in {".npz", ".npy"} or (suffix == ".safetensors" and _holds_mel(path)):
         return _mel(path)
-    if suffix == ".safetensors":
+    if suffix == ".safetensors" or suffix in PICKLED:
         return {"kind": "checkpoint", **_checkpoint(path)}
     return _recording(path)
 
@@ -88,7 +93,9 @@ def _checkpoint(path: Path) -> Facts:
 
 def _mel(path: Path) -> Facts:
     if path.suffix.lower() == ".npy":
-        return {"kind": "mel without a contract", "file": str(path), "hint": "name its front-end with --mel PRESET"}
+        bands, frames = load_bare_mel(path).shape
+        hint = "name its front-end with --mel PRESET"
+        return {"kind": "mel without a contract", "file": str(path), "rows": bands, "columns": frames, "hint": hint}
     mel, contract = load_mel(path)
     return {
         "kind": "mel",

@@ -33,19 +33,29 @@ def load_labelled(checkpoints: Sequence[str | Path], device: str | torch.device)
     return {label: load(path, device) for label, path in zip(labels, paths, strict=True)}
 
 
-def read_recordings(paths: Sequence[str | Path], sample_rate: int, seconds: float | None) -> dict[str, Tensor]:
+def read_recordings(
+    paths: Sequence[str | Path],
+    sample_rate: int,
+    seconds: float | None,
+    note: Callable[[str], object] = lambda _: None,
+) -> dict[str, Tensor]:
     """Recordings at a rate, by name; the bundled held-out utterance where none is given.
 
     Args:
         paths: sound files, or directories of them.
         sample_rate: in Hz.
         seconds: length that is used of each, from its start; all for ``None``.
+        note: told what was changed on the way: resampled, mixed down.
     """
     if paths:
         files = expand(paths, SOUND_SUFFIXES)
         stems = [path.stem for path in files]
         names = [path.stem if stems.count(path.stem) == 1 else str(path) for path in files]
-        wavs = {name: read_recording(path, sample_rate)[0] for name, path in zip(names, files, strict=True)}
+        wavs = {}
+        for name, path in zip(names, files, strict=True):
+            wavs[name], notes = read_recording(path, sample_rate)
+            if notes:
+                note(f"{path}: {'; '.join(notes)}")
     else:
         wavs = held_out_speech(sample_rate)
     samples = None if seconds is None else max(1, round(seconds * sample_rate))
@@ -71,6 +81,7 @@ def compare_checkpoints(
     stretch_seconds: float = 0.25,
     overwrite: bool = True,
     progress: Callable[[str], object] = lambda _: None,
+    note: Callable[[str], object] = lambda _: None,
 ) -> Comparison:
     """Load, compare, and write the page if one is asked for.
 
@@ -80,7 +91,7 @@ def compare_checkpoints(
     vocoders = load_labelled(checkpoints, device)
     for vocoder in vocoders.values():
         check_options(vocoder, "auto", temperature, None)
-    wavs = read_recordings(recordings, common_rate(vocoders), seconds)
+    wavs = read_recordings(recordings, common_rate(vocoders), seconds, note)
     comparison = compare(
         vocoders,
         wavs,

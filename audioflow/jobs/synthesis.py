@@ -1,5 +1,6 @@
 """Speech from files of speech or mels, in batches of similar length."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from audioflow.audio import write_audio
 from audioflow.errors import OptionError, OutputError
-from audioflow.files import check_output
+from audioflow.files import check_output, keep_apart
 from audioflow.jobs.inputs import SpeechInput
 from audioflow.sampling import Progress
 from audioflow.vocoders import Vocoder
@@ -53,13 +54,14 @@ def output_paths(inputs: Sequence[SpeechInput], out: Path, *, overwrite: bool) -
     else:
         paths = [out / f"{item.path.stem}.wav" for item in inputs]
     sources: dict[Path, Path] = {}
+    originals = [item.path for item in inputs]
     for item, path in zip(inputs, paths, strict=True):
         if path in sources:
             raise OutputError(f"{sources[path]} and {item.path} would both become {path}; synthesise them apart.")
-        check_output(path, overwrite=overwrite)
-        if path.exists() and path.resolve() == item.path.resolve():
-            raise OutputError(f"{path} is the input itself; name another --out.")
+        keep_apart(path, originals)
         sources[path] = item.path
+    for path in paths:
+        check_output(path, overwrite=overwrite)
     return paths
 
 
@@ -128,8 +130,8 @@ def check_options(vocoder: Vocoder, engine: str, temperature: float, speaker: in
     """
     if engine != "auto" and engine not in vocoder.engines:
         raise OptionError(f"A {vocoder.name} has no engine {engine!r}; use auto or {', '.join(vocoder.engines)}.")
-    if not temperature >= 0:
-        raise OptionError(f"The temperature is {temperature}; it must be 0 or above.")
+    if not 0 <= temperature < math.inf:
+        raise OptionError(f"The temperature is {temperature}; it must be a number from 0 on.")
     speakers = int(vocoder.config.get("speakers", 0))
     if speaker is not None and not 0 <= speaker < speakers:
         known = f"speakers 0 to {speakers - 1}" if speakers else "no speakers"

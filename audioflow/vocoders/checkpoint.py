@@ -14,6 +14,7 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from audioflow.audio import MelContract
 from audioflow.errors import AudioflowError, CheckpointError
@@ -93,10 +94,13 @@ def read_header(path: str | Path) -> CheckpointHeader:
             parameters = sum(_count(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path} is not a whole safetensors file ({error}); pickled checkpoints are not read, for safety."
+            f"{path} is not a whole safetensors file ({error}), so it is truncated, damaged or of another kind; take "
+            "another copy (pickled checkpoints are not read, for safety)."
         ) from error
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is a safetensors file of another program: it holds no audioflow vocoder.")
+        raise CheckpointError(
+            f"{path} is a safetensors file of another program: it holds no audioflow vocoder; name one."
+        )
     if metadata.get("version") != VERSION:
         raise CheckpointError(
             f"{path} has format version {metadata.get('version')}, but this audioflow reads version {VERSION}; "
@@ -128,7 +132,8 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, fold: bool = T
         The vocoder, in evaluation mode.
 
     Raises:
-        CheckpointError: the file is missing, foreign, truncated, or its weights do not fit its own config.
+        CheckpointError: the file is missing, foreign, truncated, or its weights do not fit its own config or are not
+            finite.
     """
     header = read_header(path)
     try:
@@ -144,7 +149,10 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, fold: bool = T
     except (SafetensorError, RuntimeError) as error:
         # torch names the first weight that does not fit in the second line.
         reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
-        raise CheckpointError(f"The weights in {header.path} do not fit its own config ({reason}).") from error
+        raise CheckpointError(
+            f"The weights in {header.path} do not fit its own config ({reason.rstrip('.')}); take another copy."
+        ) from error
+    _require_finite(header.path, tensors)
     if fold:
         fold_weight_norm(vocoder)
     return vocoder.to(device).eval()
@@ -165,6 +173,12 @@ def locate(path: str | Path) -> Path:
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; name a .safetensors checkpoint or the directory of a run.")
     return path
+
+
+def _require_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{path} is damaged: {name} holds NaN or infinite values; take another copy.")
 
 
 def _is_folded(vocoder: Vocoder) -> bool:

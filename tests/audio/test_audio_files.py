@@ -104,7 +104,7 @@ def test_unfit_output_is_refused_and_nothing_written(tmp_path, name, wav, error,
 def test_existing_files_stay_unless_overwriting_is_allowed(tmp_path):
     write_audio(tmp_path / "a.wav", torch.zeros(9), RATE)
     before = (tmp_path / "a.wav").read_bytes()
-    with pytest.raises(OutputError, match="exists"):
+    with pytest.raises(OutputError, match="there already"):
         write_audio(tmp_path / "a.wav", torch.ones(9), RATE)
     assert (tmp_path / "a.wav").read_bytes() == before
     write_audio(tmp_path / "a.wav", torch.ones(9), RATE, overwrite=True)

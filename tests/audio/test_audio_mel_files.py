@@ -33,7 +33,7 @@ def test_round_trip(tmp_path, suffix):
 def test_existing_files_stay_unless_overwriting_is_allowed(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     save_mel(path, some_mel(), CONTRACT)
-    with pytest.raises(OutputError, match="exists"):
+    with pytest.raises(OutputError, match="there already"):
         save_mel(path, 2 * some_mel(), CONTRACT)
     assert torch.equal(load_mel(path)[0], some_mel())
     save_mel(path, 2 * some_mel(), CONTRACT, overwrite=True)
