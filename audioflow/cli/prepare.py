@@ -29,7 +29,11 @@ LISTED: Final = 10
 @click.command(epilog=EPILOG)
 @click.argument("corpus")
 @click.option("--out", "out_dir", required=True, type=click.Path(path_type=Path), help="Directory to prepare into.")
-@click.option("--mel", "preset", help="Mel preset; by default the one that fits the corpus's rate, or nvidia-22k.")
+@click.option(
+    "--mel",
+    "preset",
+    help="Mel preset, such as hifigan-22k; by default speech-16k for corpora at 16 kHz, else nvidia-22k.",
+)
 @click.option("--root", type=click.Path(path_type=Path), help="Where the recordings of the corpus lie already.")
 @click.option(
     "--on-bad",

@@ -33,7 +33,7 @@ Examples:
     help="How much of the noise is used.",
 )
 @click.option("--speaker", type=int, help="Speaker number, for a model of several voices.")
-@click.option("--mel", "mel_preset", help="Front-end of mel files that do not name it.")
+@click.option("--mel", "mel_preset", help="Preset that made mel files which do not say so, such as nvidia-22k.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Utterances at once.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @device_option

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from audioflow.training import TrainReport
 
 
-@click.command(epilog="Example: audioflow train recipes/sample/wavenet.yaml --out runs/first train.minutes=3")
+EPILOG = """\b
+Examples:
+  audioflow train recipes/sample/wavenet.yaml --out runs/first train.minutes=3
+  audioflow train recipes/sample/glow.yaml --out runs/flow model.channels=32
+"""
+
+
+@click.command(epilog=EPILOG)
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[FIELD=VALUE]...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory of the run.")

@@ -5,6 +5,7 @@ its mel contract, whether weight normalisation was folded, and where the weights
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from audioflow.files import atomic_path
 from audioflow.nets.weight_norm import fold_weight_norm
 from audioflow.vocoders.base import Vocoder
 from audioflow.vocoders.registry import build
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "audioflow-vocoder"
 VERSION = "1"
@@ -155,6 +158,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, fold: bool = T
     _require_finite(header.path, tensors)
     if fold:
         fold_weight_norm(vocoder)
+    logger.info("%s: a %s of %d values, on %s", header.path, header.vocoder, header.parameters, device)
     return vocoder.to(device).eval()
 
 
