@@ -1,5 +1,7 @@
 """How loud the speech is at each sample, read off its mel spectrogram."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,6 +9,9 @@ from torch.nn import functional
 from audioflow.audio import MelContract, decompress, mel_filterbank
 from audioflow.nets.masks import masked, repeat_mask, wide
 from audioflow.nets.upsample import interpolation_weights
+
+ROUNDING = math.log(2.0**-15 / math.sqrt(12))
+"""Log standard deviation of the rounding error of 16-bit audio: the quietest that a recording can be."""
 
 
 class MelLevel(nn.Module):
@@ -17,7 +22,8 @@ class MelLevel(nn.Module):
 
     .. math:: \ell_f = \tfrac12 \log \sum_m w_m a_{m,f}^2 + c
 
-    with ``a`` the mean magnitude in band ``m``. ``c`` is a buffer, fitted once: ``x exp(-level)`` then has variance 1.
+    with ``a`` the mean magnitude in band ``m``. ``c`` is a buffer, fitted once so that the energies agree. The level
+    never falls below the spread of 16-bit rounding, whatever floor the mel has.
     Networks that work on ``x exp(-level)`` need not span the ten thousand to one between a vowel and the quantisation
     noise of silence; the map is known given the mel, so likelihoods stay exact.
 
@@ -49,26 +55,27 @@ class MelLevel(nn.Module):
 
     @torch.no_grad()
     def fit(self, wav: Tensor, mel: Tensor, frame_mask: Tensor | None = None) -> None:
-        """Choose ``c`` by ``wav [B, F * hop]`` and ``mel [B, M, F]``; silence leaves it as it is."""
+        """Choose ``c`` so that ``wav [B, F * hop]`` has the energy ``mel [B, M, F]`` says; silence changes nothing."""
         mask = repeat_mask(frame_mask, self.contract.hop_length)
-        x = masked(wav[:, None], mask)
-        relative = (x * torch.exp(self.offset - self(mel, frame_mask))).square()
-        count = relative.numel() if mask is None else mask.sum()
-        mean_square = relative.sum() / count
-        if mean_square > 0:
-            self.offset.copy_(0.5 * torch.log(mean_square))
+        said = masked(torch.exp(2 * self._up_to_offset(mel, frame_mask)), mask).sum()
+        energy = masked(wav[:, None], mask).square().sum()
+        if energy > 0:
+            self.offset.copy_(0.5 * torch.log(energy / said))
 
     def forward(self, mel: Tensor, frame_mask: Tensor | None = None) -> Tensor:
         """``mel [B, M, F]``, in the contract's units -> level ``[B, 1, F * hop_length]``, zero outside the mask."""
+        level = self._up_to_offset(mel, frame_mask) + self.offset
+        return masked(level.clamp(min=ROUNDING), repeat_mask(frame_mask, self.contract.hop_length))
+
+    def _up_to_offset(self, mel: Tensor, frame_mask: Tensor | None) -> Tensor:
+        """Level ``[B, 1, F * hop_length]`` without ``c``; zero where the mel is not followed."""
         batch, _, frames = mel.shape
-        mask = repeat_mask(frame_mask, self.contract.hop_length)
         if not self.follow:
-            constant = self.offset.to(wide(mel).dtype).expand(batch, 1, frames * self.contract.hop_length)
-            return masked(constant, mask)
+            return wide(mel).new_zeros(batch, 1, frames * self.contract.hop_length)
         level = self._of_frames(wide(mel), frame_mask)
         neighbours = functional.pad(level, (1, 1), mode="replicate")
         samples = functional.conv1d(neighbours, self.weights.to(level.dtype)[:, None])
-        return masked(samples.transpose(1, 2).reshape(batch, 1, -1) + self.offset, mask)
+        return samples.transpose(1, 2).reshape(batch, 1, -1)
 
     def _of_frames(self, mel: Tensor, frame_mask: Tensor | None) -> Tensor:
         """Levels ``[B, 1, F]`` up to ``c``; an utterance keeps its last level after its end."""

@@ -5,6 +5,9 @@ A mask is ``[B, 1, T]`` of 0 and 1, or ``None`` where every utterance fills the 
     lengths = [3, 2]  ->  mask = [[[1, 1, 1]], [[1, 1, 0]]]
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -40,6 +43,16 @@ def wide(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-def full_precision(x: Tensor) -> torch.autocast:
-    """Context in which autocast is off on the device of ``x``: for the parts that carry 16-bit audio."""
-    return torch.autocast(x.device.type, enabled=False)
+@contextmanager
+def full_precision(x: Tensor) -> Iterator[None]:
+    """Context for the parts that carry 16-bit audio: autocast is off on the device of ``x``, and so is TF32.
+
+    By default cuDNN rounds the factors of float32 convolutions to 10 bits on GPUs that can (TF32).
+    """
+    cudnn = torch.backends.cudnn
+    exact: AbstractContextManager[None] = nullcontext()
+    if x.device.type == "cuda":
+        kept = {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
+        exact = cudnn.flags(**kept, allow_tf32=False)
+    with torch.autocast(x.device.type, enabled=False), exact:
+        yield

@@ -181,7 +181,6 @@ class CausalWaveNet(nn.Module):
                 out = out + self.linear(_past(x, self.linear_taps))
             return masked(out, mask)
 
-    @torch.no_grad()
     def init_state(self, batch: int) -> StepState:
         """State before the first step of ``batch`` signals: silence, as if zeros had come before."""
         convolutions: list[tuple[nn.Conv1d, int]]
@@ -199,7 +198,6 @@ class CausalWaveNet(nn.Module):
             outputs=[(c.weight[..., 0].t().contiguous(), _bias(c)) for c in pointwise],  # type: ignore[index,union-attr,arg-type]
         )
 
-    @torch.no_grad()
     def step(self, state: StepState, x: Tensor, projected: Tensor | None) -> tuple[Tensor, StepState]:
         """One step.
 
@@ -252,6 +250,9 @@ class CausalWaveNet(nn.Module):
         result = torch.addmm(bias, x, taps[-1])
         for tap in range(taps.shape[0] - 1):
             result = torch.addmm(result, ring[:, (state.step + tap * dilation) % ring.shape[1]], taps[tap])
+        if torch.is_grad_enabled():
+            # Gradients need the ring as it was read.
+            ring = state.past[index] = ring.clone()
         ring[:, state.step % ring.shape[1]] = x
         return result
 
@@ -267,4 +268,4 @@ def _flat(layer: nn.Conv1d) -> Tensor:
 
 
 def _bias(layer: nn.Conv1d) -> Tensor:
-    return layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias.detach().clone()
+    return layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias

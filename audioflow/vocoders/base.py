@@ -100,6 +100,7 @@ class Vocoder(nn.Module, ABC):
                 f"wav {list(wav.shape)} does not belong to mel {list(mel.shape)}: "
                 f"[{mel.shape[0]}, {mel.shape[2] * self.contract.hop_length}] was expected."
             )
+        wav, mel = self._own_dtype(wav), self._own_dtype(mel)
         frame_mask = self._frame_mask(lengths, mel)
         x = masked(wav[:, None], repeat_mask(frame_mask, self.contract.hop_length))
         return self._log_prob(x, self._given(mel, frame_mask, speaker))
@@ -140,11 +141,11 @@ class Vocoder(nn.Module, ABC):
         self._check_mel(mel)
         if not bool(torch.isfinite(mel).all()):
             raise MelError("The mel holds values that are not finite numbers; make it again from the recording.")
-        if temperature < 0:
+        if not temperature >= 0:
             raise ValueError(f"temperature must not be negative, but is {temperature}")
         samples = mel.shape[-1] * self.contract.hop_length
         frames = self._frames(lengths, mel)
-        mel = mel[..., : max(frames)]
+        mel = self._own_dtype(mel[..., : max(frames)])
         frame_mask = self._frame_mask(lengths, mel)
         noise = batch_noise(seed, self.noise_channels, [self._noise_steps(n) for n in frames], mel.dtype, mel.device)
         given = self._given(mel, frame_mask, speaker)
@@ -203,6 +204,10 @@ class Vocoder(nn.Module, ABC):
     def _noise_steps(self, frames: int) -> int:
         """Steps of noise that an utterance of ``frames`` consumes, at least ``frames * hop_length``."""
         return frames * self.contract.hop_length
+
+    def _own_dtype(self, x: Tensor) -> Tensor:
+        """Half precision would lose audio, and double precision does not go with float32 weights."""
+        return x.to(self.normalizer.mean.dtype)
 
     def _check_mel(self, mel: Tensor) -> None:
         if mel.ndim != 3 or mel.shape[1] != self.contract.n_mels or mel.shape[2] == 0:

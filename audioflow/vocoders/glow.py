@@ -18,7 +18,7 @@ from audioflow.nets.wavenet import WaveNetConditioner
 from audioflow.sampling import Progress
 from audioflow.vocoders.base import Given, Vocoder
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=4096)]
 
 
 class Glow(Vocoder):
@@ -60,17 +60,17 @@ class Glow(Vocoder):
         self,
         contract: MelContract,
         *,
-        squeeze: Annotated[int, Field(ge=2, multiple_of=2)] = 8,
-        flows: Positive = 12,
+        squeeze: Annotated[int, Field(ge=2, le=1024, multiple_of=2)] = 8,
+        flows: Annotated[int, Field(ge=1, le=512)] = 12,
         early_every: Positive = 4,
-        early_channels: Annotated[int, Field(ge=0, multiple_of=2)] = 2,
+        early_channels: Annotated[int, Field(ge=0, le=1024, multiple_of=2)] = 2,
         channels: Positive = 256,
-        layers: Positive = 8,
-        kernel_size: Annotated[int, Field(ge=3)] = 3,
-        upsample_taps: Positive = 4,
+        layers: Annotated[int, Field(ge=1, le=16)] = 8,
+        kernel_size: Annotated[int, Field(ge=3, le=31)] = 3,
+        upsample_taps: Annotated[int, Field(ge=1, le=64)] = 4,
         log_scale_limit: Annotated[float, Field(ge=0)] = 5.0,
         follow_level: bool = True,
-        speakers: Annotated[int, Field(ge=0)] = 0,
+        speakers: Annotated[int, Field(ge=0, le=1_000_000)] = 0,
         speaker_channels: Positive = 16,
     ) -> None:
         super().__init__(

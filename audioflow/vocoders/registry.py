@@ -50,7 +50,8 @@ def build(name: str, contract: MelContract, config: Mapping[str, Any]) -> Vocode
         config: settings; what is left out takes the constructor's default.
 
     Raises:
-        RecipeError: an unknown name or setting, a value out of range, or settings that do not go together.
+        RecipeError: an unknown name or setting, a value out of range, settings that do not go together, or more weights
+            than there is memory for.
     """
     try:
         settings = config_schema(name)(**config).model_dump()
@@ -63,4 +64,6 @@ def build(name: str, contract: MelContract, config: Mapping[str, Any]) -> Vocode
         built: Vocoder = vocoder(contract, **settings)
     except ValueError as error:
         raise RecipeError(f"The settings of {name} do not go together: {error}.") from error
+    except (RuntimeError, MemoryError, OverflowError) as error:  # torch reports a lack of memory as a RuntimeError
+        raise RecipeError(f"A {name} of this size cannot be made; give it fewer channels or layers.") from error
     return built

@@ -22,7 +22,7 @@ from audioflow.sampling import ENGINES, Progress
 from audioflow.vocoders.base import Given, Vocoder
 
 Head = Literal["gaussian", "gaussian_mixture", "logistic_mixture", "mu_law"]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=4096)]
 
 
 class WaveNet(Vocoder):
@@ -63,20 +63,20 @@ class WaveNet(Vocoder):
         self,
         contract: MelContract,
         *,
-        layers: Positive = 20,
-        cycle: Positive = 10,
+        layers: Annotated[int, Field(ge=1, le=512)] = 20,
+        cycle: Annotated[int, Field(ge=1, le=16)] = 10,
         residual_channels: Positive = 64,
         skip_channels: Positive = 64,
         kernel_size: Annotated[int, Field(ge=2, le=3)] = 2,
         front_kernel_size: Positive = 1,
-        linear_taps: Annotated[int, Field(ge=0)] = 16,
+        linear_taps: Annotated[int, Field(ge=0, le=4096)] = 16,
         cond_channels: Positive = 80,
         head: Head = "gaussian",
         components: Positive = 10,
         classes: Annotated[int, Field(ge=2, le=65_536)] = 256,
         min_log_scale: Annotated[float, Field(ge=-20, le=0)] = -11.5,
         follow_level: bool = True,
-        speakers: Annotated[int, Field(ge=0)] = 0,
+        speakers: Annotated[int, Field(ge=0, le=1_000_000)] = 0,
         speaker_channels: Positive = 16,
     ) -> None:
         super().__init__(

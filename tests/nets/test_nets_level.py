@@ -62,3 +62,21 @@ def test_digital_silence_has_a_finite_level():
     preset = PRESETS["vocos-24k"]
     level = MelLevel(preset)
     assert torch.isfinite(level(MelFrontEnd(preset)(torch.zeros(1, 4000)))).all()
+
+
+@pytest.mark.parametrize("family", sorted(PRESETS))
+def test_silence_is_no_quieter_than_rounding_and_spoils_nothing(family):
+    """Whatever floor a mel has: digital silence has the spread of rounding, and does not move the level of speech."""
+    preset = PRESETS[family]
+    noise = 0.1 * torch.randn(1, 40 * preset.hop_length, generator=torch.Generator().manual_seed(0))
+    wav = torch.cat([noise, torch.zeros_like(noise)], dim=1)
+    mel, level = MelFrontEnd(preset)(wav), MelLevel(preset)
+    level.fit(wav, mel)
+    stated = level(mel)[0, 0]
+    assert stated.min().item() >= math.log(2**-15 / math.sqrt(12)) - 1e-5
+    rounded = wav + (torch.rand(wav.shape, generator=torch.Generator().manual_seed(1)) - 0.5) * 2**-15
+    quiet = slice(60 * preset.hop_length, 70 * preset.hop_length)
+    assert (rounded[0] * torch.exp(-stated))[quiet].abs().max() < 10
+    assert stated[10 * preset.hop_length : 30 * preset.hop_length].mean().item() == pytest.approx(
+        math.log(0.1), abs=0.3
+    )

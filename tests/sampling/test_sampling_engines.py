@@ -62,6 +62,7 @@ def test_samples_stay_within_full_scale(engine):
 
 
 @pytest.mark.parametrize("kernel_size", [2, 3])
+@torch.no_grad()
 def test_state_continues_where_it_stopped(kernel_size):
     network = make_vocoder(f"wavenet-gaussian-kernel-{kernel_size}").network
     x = torch.randn(2, 1, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
