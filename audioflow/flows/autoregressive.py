@@ -47,8 +47,8 @@ class CausalAffine(Bijection):
     @override
     def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = masked(x, mask)
-        projected = self.network.project(cond, self.speaker)
-        outputs = self.network(self.law.network_input(x, self.level), projected, mask)
+        shares = self.network.shares(cond, self.speaker)
+        outputs = self.network(self.law.network_input(x, self.level), shares, mask)
         with full_precision(x):
             mean, log_scale = self.law.mean_and_log_scale(self.law.at_level(outputs, self.level))
             z, log_derivative = affine_inverse(wide(x), mean, log_scale)

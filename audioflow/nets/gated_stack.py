@@ -1,6 +1,6 @@
 """The WaveNet's body: dilated convolutions with gates, residual and skip connections, conditioning in every layer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -96,18 +96,36 @@ class GatedStack(nn.Module):
             projected = voice if projected is None else projected + voice
         return projected
 
-    def forward(self, x: Tensor, projected: Tensor | None, mask: Tensor | None = None) -> Tensor:
+    def shares(self, cond: Tensor | None, speaker: Tensor | None = None) -> Iterator[Tensor | None]:
+        """The same layer by layer, ``[B, 2 * channels, T]`` each: a long signal needs memory for one at a time."""
+        voice = None if self.speaker is None or speaker is None else self.speaker(speaker[..., None])
+        weight = None if self.condition is None or cond is None else self.condition.weight
+        for layer in range(len(self.dilations)):
+            rows = slice(2 * self.channels * layer, 2 * self.channels * (layer + 1))
+            share = None if voice is None else voice[:, rows]
+            if weight is not None:
+                bias = self.condition.bias[rows]  # type: ignore[union-attr,index]
+                projected = functional.conv1d(cond, weight[rows], bias)  # type: ignore[arg-type]
+                share = projected if share is None else projected + share
+            yield share
+
+    def forward(
+        self, x: Tensor, projected: Tensor | Iterable[Tensor | None] | None, mask: Tensor | None = None
+    ) -> Tensor:
         """Run all layers.
 
         Args:
             x: ``[B, channels, T]``, zero outside the mask.
-            projected: ``[B, 2 * channels * L, T]`` (or ``T = 1``) from :meth:`project`.
+            projected: ``[B, 2 * channels * L, T]`` (or ``T = 1``) from :meth:`project`, or :meth:`shares`.
             mask: ``[B, 1, T]`` or ``None``.
 
         Returns:
             The sum of the skips, ``[B, skip_channels, T]``.
         """
-        shares = [None] * len(self.dilations) if projected is None else projected.chunk(len(self.dilations), dim=1)
+        count = len(self.dilations)
+        shares: Iterable[Tensor | None] = [None] * count if projected is None else projected
+        if isinstance(projected, Tensor):
+            shares = projected.chunk(count, dim=1)
         skips: Tensor | None = None
         layers = zip(self.convolutions, self.outputs, self.dilations, shares, strict=True)
         for layer, (convolution, output, dilation, share) in enumerate(layers):

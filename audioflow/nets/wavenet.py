@@ -1,5 +1,6 @@
 """Two networks around the gated stack: one that may look at the past only, and one that sees both sides."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -60,7 +61,7 @@ class WaveNetConditioner(nn.Module):
         """``x [B, in, T]``, ``cond [B, M, T]`` -> ``[B, out, T]``; first and last layer in float32 under autocast."""
         with full_precision(x):
             h = masked(self.start(wide(x)), mask)
-        h = self.stack(h, self.stack.project(cond), mask)
+        h = self.stack(h, self.stack.shares(cond), mask)
         with full_precision(x):
             return masked(self.end(wide(h)), mask)
 
@@ -160,12 +161,18 @@ class CausalWaveNet(nn.Module):
         """See :meth:`GatedStack.project`."""
         return self.stack.project(cond, speaker)
 
-    def forward(self, x: Tensor, projected: Tensor | None, mask: Tensor | None = None) -> Tensor:
+    def shares(self, cond: Tensor | None, speaker: Tensor | None = None) -> Iterator[Tensor | None]:
+        """See :meth:`GatedStack.shares`."""
+        return self.stack.shares(cond, speaker)
+
+    def forward(
+        self, x: Tensor, projected: Tensor | Iterable[Tensor | None] | None, mask: Tensor | None = None
+    ) -> Tensor:
         """All steps at once.
 
         Args:
             x: ``[B, in, T]``; the output at ``t`` sees ``x[..., :t]``.
-            projected: ``[B, 2 * channels * L, T]`` from :meth:`project`.
+            projected: ``[B, 2 * channels * L, T]`` from :meth:`project`, or :meth:`shares`.
             mask: ``[B, 1, T]`` or ``None``.
 
         Returns:

@@ -145,8 +145,8 @@ class WaveNet(Vocoder):
         mask = repeat_mask(given.frame_mask, self.contract.hop_length)
         with full_precision(x):
             inputs = self.law.network_input(x, given.level)
-        projected = self.network.project(self.upsampler(given.mel, given.frame_mask), given.speaker)
-        outputs = self.network(inputs, projected, mask)
+        shares = self.network.shares(self.upsampler(given.mel, given.frame_mask), given.speaker)
+        outputs = self.network(inputs, shares, mask)
         with full_precision(x):
             log_prob = self.law.log_prob(self.law.at_level(outputs, given.level), x)
             return masked(log_prob[:, None], mask).sum(dim=(1, 2))
