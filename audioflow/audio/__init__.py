@@ -4,16 +4,18 @@ from audioflow.audio.checks import AudioLimits, AudioProblem, check_audio
 from audioflow.audio.companding import mu_law_decode, mu_law_encode
 from audioflow.audio.contract import PRESETS, MelContract, get_contract
 from audioflow.audio.convert import compatibility, convert_mel
-from audioflow.audio.dequantize import dequantize, quantize
+from audioflow.audio.dequantize import AMPLITUDE_STEP, dequantize, quantize
 from audioflow.audio.filterbank import mel_filterbank
 from audioflow.audio.mel import MelFrontEnd, compress, decompress, frames_of
 from audioflow.audio.mel_files import load_bare_mel, load_mel, save_mel
 from audioflow.audio.resampling import resample
 from audioflow.audio.torchaudio_shim import torchaudio
-from audioflow.audio.wav import AudioFacts, probe, read_audio, write_audio
+from audioflow.audio.wav import SOUND_SUFFIXES, AudioFacts, probe, read_audio, write_audio
 
 __all__ = [
+    "AMPLITUDE_STEP",
     "PRESETS",
+    "SOUND_SUFFIXES",
     "AudioFacts",
     "AudioLimits",
     "AudioProblem",

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-STEP = 2.0**-15
+AMPLITUDE_STEP = 2.0**-15
 """Distance of neighbouring 16-bit amplitudes."""
 
 
@@ -25,9 +25,9 @@ def dequantize(wav: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """
     device = torch.device("cpu") if generator is None else generator.device
     noise = torch.rand(wav.shape, dtype=wav.dtype, device=device, generator=generator) - 0.5
-    return wav + noise.to(wav.device) * STEP
+    return wav + noise.to(wav.device) * AMPLITUDE_STEP
 
 
 def quantize(wav: Tensor) -> Tensor:
     """Move each sample to the nearest value ``k * 2^-15`` with ``k`` in -32768..32767; any shape, dtype kept."""
-    return (wav / STEP).round().clamp(-32768, 32767) * STEP
+    return (wav / AMPLITUDE_STEP).round().clamp(-32768, 32767) * AMPLITUDE_STEP

@@ -19,6 +19,13 @@ _LOUDEST = 4.0
 _STREAMED = 0x7FFF0000
 """A RIFF writer that cannot seek back leaves a size at or above this in the header: it says nothing."""
 
+# fmt: off
+SOUND_SUFFIXES = (
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64",
+)
+# fmt: on
+"""How the names of files end that are looked for where a directory is given."""
+
 _CONTAINERS = {".wav": "WAV", ".flac": "FLAC"}
 
 

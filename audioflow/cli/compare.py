@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audioflow.cli.options import SEED, FiniteRange, device_option, json_option, verbose_option
+from audioflow.cli.options import SEED, FiniteRange, device_option, json_option, speaker_option, verbose_option
 
 if TYPE_CHECKING:
     from audioflow.devices import DeviceName
@@ -41,6 +41,7 @@ Examples:
     show_default=True,
     help="Length that the naive engine makes.",
 )
+@speaker_option
 @device_option
 @json_option
 @verbose_option
@@ -55,6 +56,7 @@ def compare(
     seed: int,
     temperature: float,
     naive_seconds: float,
+    speaker: int | None,
     device: "DeviceName",
     as_json: bool,
 ) -> None:
@@ -81,6 +83,7 @@ def compare(
         device=pick_device(device),
         seed=seed,
         temperature=temperature,
+        speaker=speaker,
         stretch_seconds=naive_seconds,
         progress=lambda what: click.echo(f"{what} ...", err=True),
         note=lambda what: click.echo(what, err=True),

@@ -39,6 +39,13 @@ def device_option(command: Command) -> Command:
     )(command)
 
 
+def speaker_option(command: Command) -> Command:
+    """``--speaker N``."""
+    return click.option(
+        "--speaker", type=int, help="Speaker number, for a model of several voices; 0 where none is named."
+    )(command)
+
+
 def json_option(command: Command) -> Command:
     """``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")(command)

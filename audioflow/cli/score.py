@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audioflow.cli.options import SEED, device_option, json_option, verbose_option
+from audioflow.cli.options import SEED, device_option, json_option, speaker_option, verbose_option
 
 if TYPE_CHECKING:
     from audioflow.devices import DeviceName
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="WAV...")
 @click.option("--dequantize/--no-dequantize", default=True, show_default=True, help="Noise of one 16-bit step.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of that noise.")
+@speaker_option
 @device_option
 @json_option
 @verbose_option
@@ -27,6 +28,7 @@ def score(
     recordings: tuple[Path, ...],
     dequantize: bool,
     seed: int,
+    speaker: int | None,
     device: "DeviceName",
     as_json: bool,
 ) -> None:
@@ -35,15 +37,20 @@ def score(
     It is exact: a density over amplitudes in [-1, 1], in nats per sample (higher is better), and as the code length of
     a 16-bit sample in bits (lower is better). A directory stands for the recordings in it.
     """
-    from audioflow.devices import pick_device  # noqa: PLC0415 - torch is slow to import, and --help shall be quick
+    from audioflow.audio import SOUND_SUFFIXES  # noqa: PLC0415 - torch is slow to import, and --help shall be quick
+    from audioflow.devices import pick_device  # noqa: PLC0415
     from audioflow.evaluation.likelihood import pooled, score_many  # noqa: PLC0415
-    from audioflow.jobs.inputs import SOUND_SUFFIXES, expand, read_recording  # noqa: PLC0415
+    from audioflow.jobs.inputs import expand, read_recording  # noqa: PLC0415
+    from audioflow.jobs.synthesis import check_options, speaker_note  # noqa: PLC0415
     from audioflow.vocoders import load  # noqa: PLC0415
 
     vocoder = load(checkpoint, pick_device(device))
+    check_options(vocoder, "auto", 1.0, speaker)
+    if hint := speaker_note(vocoder, speaker):
+        click.echo(f"{checkpoint}: {hint}", err=True)
     files = expand(recordings, SOUND_SUFFIXES)
     read = [read_recording(path, vocoder.contract.sample_rate) for path in files]
-    scores = score_many(vocoder, [wav for wav, _ in read], dequantise=dequantize, seed=seed)
+    scores = score_many(vocoder, [wav for wav, _ in read], dequantize=dequantize, seed=seed, speaker=speaker)
     total = pooled(scores)
     noise = "uniform noise of one 16-bit step" if dequantize else "none"
     if as_json:
@@ -51,7 +58,7 @@ def score(
             {"recording": str(path), **_figures(one), "notes": list(notes)}
             for path, one, (_, notes) in zip(files, scores, read, strict=True)
         ]
-        click.echo(json.dumps({"dequantisation": noise, "recordings": rows, "all": _figures(total)}, indent=2))
+        click.echo(json.dumps({"dequantized": dequantize, "recordings": rows, "all": _figures(total)}, indent=2))
         return
     width = max(len("all"), *(len(str(path)) for path in files))
     click.echo(f"{'recording':<{width}}  {'nats':>14}  nats/sample  bits/sample")

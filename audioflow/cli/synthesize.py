@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audioflow.cli.options import SEED, FiniteRange, device_option, json_option, samples_bar, verbose_option
+from audioflow.cli.options import (
+    SEED,
+    FiniteRange,
+    device_option,
+    json_option,
+    samples_bar,
+    speaker_option,
+    verbose_option,
+)
 
 if TYPE_CHECKING:
     from audioflow.devices import DeviceName
@@ -32,7 +40,7 @@ Examples:
     show_default=True,
     help="How much of the noise is used.",
 )
-@click.option("--speaker", type=int, help="Speaker number, for a model of several voices.")
+@speaker_option
 @click.option("--mel", "mel_preset", help="Preset that made mel files which do not say so, such as nvidia-22k.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Utterances at once.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")

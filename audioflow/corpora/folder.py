@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
+from audioflow.audio import SOUND_SUFFIXES
 from audioflow.corpora.base import Corpus, Utterance
+from audioflow.corpora.records import printable
 from audioflow.errors import CorpusError
-
-SUFFIXES: Final = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"}
-)
 
 
 class Folder(Corpus):
@@ -40,10 +37,12 @@ class Folder(Corpus):
         if not self.root.is_dir():
             found = "is a file, not a directory" if self.root.exists() else "does not exist"
             raise CorpusError(f"The corpus folder {self.root} {found}; name a directory with audio files in it.")
+        if printable(self.root) != str(self.root):
+            raise CorpusError(f"The name of the corpus folder {printable(self.root)} is not UTF-8; rename it.")
         paths = sorted(path for path in self.root.rglob("*") if _is_audio(path, self.root))
         if not paths:
             raise CorpusError(
-                f"There is no audio below {self.root}: files ending in {', '.join(sorted(SUFFIXES))} were looked for."
+                f"There is no audio below {self.root}: files ending in {', '.join(SOUND_SUFFIXES)} were looked for."
             )
         for path in paths:
             yield _utterance(path, self.root)
@@ -51,7 +50,7 @@ class Folder(Corpus):
 
 def _is_audio(path: Path, root: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return not hidden and path.suffix.lower() in SUFFIXES and path.is_file()
+    return not hidden and path.suffix.lower() in SOUND_SUFFIXES and path.is_file()
 
 
 def _utterance(path: Path, root: Path) -> Utterance:

@@ -110,11 +110,16 @@ def mel_path(directory: Path, utterance_id: str) -> Path:
     return directory / "mel" / f"{utterance_id}.safetensors"
 
 
+def printable(name: str | Path) -> str:
+    r"""Give a name as text that can be written anywhere; bytes of a file name that are not UTF-8 become ``\xNN``."""
+    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def stamp(path: str | Path) -> tuple[int, int]:
     """Give size in bytes and time of last change in ns of a file, (-1, -1) if it is missing."""
     try:
         status = os.stat(path)  # noqa: PTH116 - a string comes in from the manifest
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the path
         return -1, -1
     return status.st_size, status.st_mtime_ns
 

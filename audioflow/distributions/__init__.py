@@ -1,12 +1,11 @@
 """Output laws: what a network's numbers say about the next audio sample."""
 
-from audioflow.distributions.base import AMPLITUDE_STEP, OutputLaw
+from audioflow.distributions.base import OutputLaw
 from audioflow.distributions.gaussian import Gaussian, GaussianMixture
 from audioflow.distributions.logistic import DiscretizedLogisticMixture
 from audioflow.distributions.mu_law import MuLawCategorical
 
 __all__ = [
-    "AMPLITUDE_STEP",
     "DiscretizedLogisticMixture",
     "Gaussian",
     "GaussianMixture",

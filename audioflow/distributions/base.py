@@ -6,9 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-AMPLITUDE_STEP = 2.0**-15
-"""One step of 16-bit audio in [-1, 1)."""
-
 
 class OutputLaw(ABC):
     """The law of one audio sample given the numbers that a network puts out for it.

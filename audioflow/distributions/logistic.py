@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 from typing_extensions import override
 
-from audioflow.distributions.base import AMPLITUDE_STEP, OutputLaw, choose, soft_floor, uniform
+from audioflow.audio import AMPLITUDE_STEP
+from audioflow.distributions.base import OutputLaw, choose, soft_floor, uniform
 from audioflow.distributions.gaussian import mixture_at_level
 
 LOWEST = -1.0

@@ -6,10 +6,10 @@ import librosa
 import torch
 from torch import Tensor
 
-from audioflow.audio import MelContract, decompress, mel_filterbank
+from audioflow.audio import AMPLITUDE_STEP, MelContract, decompress, mel_filterbank
 
 # Standard deviation of the uniform noise of one 16-bit step: no 16-bit recording is known more finely than this.
-SMALLEST_SCALE = 2.0**-15 / math.sqrt(12)
+SMALLEST_SCALE = AMPLITUDE_STEP / math.sqrt(12)
 
 
 def griffin_lim(mel: Tensor, contract: MelContract, iterations: int = 32, seed: int = 0) -> Tensor:
@@ -63,7 +63,7 @@ def energy_gaussian_log_prob(wav: Tensor, hop_length: int) -> float:
     pitch and no timbre: whatever a vocoder gains over it, it has learned about the waveform.
 
     Args:
-        wav: [T] in [-1, 1], dequantised exactly as it was for the vocoder's score.
+        wav: [T] in [-1, 1], dequantized exactly as it was for the vocoder's score.
         hop_length: samples per frame; a last frame that is not whole has its own energy.
     """
     scale = frame_scales(wav.double(), hop_length)

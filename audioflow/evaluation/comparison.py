@@ -30,7 +30,8 @@ def compare(
     *,
     seed: int = 0,
     temperature: float = 1.0,
-    dequantise: bool = True,
+    speaker: int | None = None,
+    dequantize: bool = True,
     stretch_seconds: float = 0.25,
     runs: int = 3,
     progress: Callable[[str], object] = lambda _: None,
@@ -45,7 +46,8 @@ def compare(
         recordings: wav [T] in [-1, 1] at that rate, by name.
         seed: of all noise.
         temperature: factor on the noise's scale.
-        dequantise: whether likelihoods are taken with uniform noise of one 16-bit step.
+        speaker: number of the speaker, for vocoders that know several; the first where none is named.
+        dequantize: whether likelihoods are taken with uniform noise of one 16-bit step.
         stretch_seconds: how much the naive engine makes.
         runs: how often a synthesis that is quick is timed; slow ones are timed once.
         progress: told what is done next.
@@ -60,13 +62,13 @@ def compare(
     first = next(iter(vocoders.values()))
     recordings = {name: wav.detach().float().cpu() for name, wav in recordings.items()}
     front_end = MelFrontEnd(first.contract)
-    bench = _Bench(recordings, front_end, seed, temperature, dequantise, stretch_seconds, runs, progress)
+    bench = _Bench(recordings, front_end, seed, temperature, speaker, dequantize, stretch_seconds, runs, progress)
     rows = [Row(RECORDING, "-", recordings)]
     for label, vocoder in vocoders.items():
         rows += _vocoder_rows(bench, label, vocoder)
     progress("baselines")
     rows += [_griffin_lim_row(bench), _gaussian_row(bench)]
-    return Comparison(rows, rate, seed, temperature, dequantise, describe_machine(device_of(first)))
+    return Comparison(rows, rate, seed, temperature, dequantize, describe_machine(device_of(first)))
 
 
 def common_rate(vocoders: Mapping[str, Vocoder]) -> int:
@@ -106,7 +108,8 @@ class _Bench:
     front_end: MelFrontEnd
     seed: int
     temperature: float
-    dequantise: bool
+    speaker: int | None
+    dequantize: bool
     stretch_seconds: float
     runs: int
     progress: Callable[[str], object]
@@ -120,8 +123,12 @@ class _Bench:
         """Give the timing and the audio, wav [T], of one mel [1, M, F]; a warm-up makes a few frames of it."""
         contract = vocoder.contract
 
+        voice = None if self.speaker is None else torch.tensor([self.speaker], device=mel.device)
+
         def make(frames: Tensor) -> Tensor:
-            return vocoder.synthesize(frames, temperature=self.temperature, seed=self.seed, engine=engine)
+            return vocoder.synthesize(
+                frames, temperature=self.temperature, seed=self.seed, engine=engine, speaker=voice
+            )
 
         timing, wav = measure(
             lambda: make(mel),
@@ -136,7 +143,8 @@ class _Bench:
 def _vocoder_rows(bench: _Bench, label: str, vocoder: Vocoder) -> list[Row]:
     bench.progress(f"likelihood of {label}")
     wavs = bench.recordings.values()
-    likelihood = pooled(score_many(vocoder, wavs, dequantise=bench.dequantise, seed=bench.seed))
+    scores = score_many(vocoder, wavs, dequantize=bench.dequantize, seed=bench.seed, speaker=bench.speaker)
+    likelihood = pooled(scores)
     parameters = sum(parameter.numel() for parameter in vocoder.parameters())
     rows: list[Row] = []
     for engine in vocoder.engines:
@@ -201,9 +209,9 @@ def _gaussian_row(bench: _Bench) -> Row:
         whole = wav[: wav.shape[0] // hop * hop]
         # The same noise as the vocoders' scores have.
         generator = torch.Generator().manual_seed(bench.seed + index)
-        scored = dequantize(whole, generator) if bench.dequantise else whole
+        scored = dequantize(whole, generator) if bench.dequantize else whole
         nats = energy_gaussian_log_prob(scored, hop) * whole.shape[0]
-        scores.append(LogLikelihood(nats, whole.shape[0], bench.dequantise))
+        scores.append(LogLikelihood(nats, whole.shape[0], bench.dequantize))
         audio[name] = energy_gaussian_sample(wav, hop, bench.seed)
     note = "white noise that has the energy of each frame of the recording."
     return Row("energy Gaussian", "-", audio, likelihood=pooled(scores), distances=bench.distances(audio), note=note)

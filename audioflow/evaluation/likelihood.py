@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audioflow.audio import dequantize
+from audioflow import audio
 from audioflow.errors import AudioError
 from audioflow.vocoders import Vocoder
 
@@ -19,13 +19,13 @@ class LogLikelihood:
     Attributes:
         nats_total: natural logarithm of the density of all samples together.
         samples: how many samples were counted.
-        dequantised: whether uniform noise of one 16-bit step was added first; without it a density may grow without
+        dequantized: whether uniform noise of one 16-bit step was added first; without it a density may grow without
             bound on 16-bit audio (silence is a point mass), so figures with and without do not compare.
     """
 
     nats_total: float
     samples: int
-    dequantised: bool
+    dequantized: bool
 
     @property
     def nats_per_sample(self) -> float:
@@ -54,14 +54,14 @@ def pooled(scores: Iterable[LogLikelihood]) -> LogLikelihood:
         AudioError: there is nothing to pool, or scores with and without dequantisation are mixed.
     """
     scores = list(scores)
-    if len({score.dequantised for score in scores}) != 1:
+    if len({score.dequantized for score in scores}) != 1:
         raise AudioError(
             "Log-likelihoods can be pooled only if there are some, all with or all without dequantisation."
         )
     return LogLikelihood(
         nats_total=math.fsum(score.nats_total for score in scores),
         samples=sum(score.samples for score in scores),
-        dequantised=scores[0].dequantised,
+        dequantized=scores[0].dequantized,
     )
 
 
@@ -69,7 +69,7 @@ def score(
     vocoder: Vocoder,
     wav: Tensor,
     *,
-    dequantise: bool = True,
+    dequantize: bool = True,
     seed: int = 0,
     draws: int = 1,
     speaker: int | None = None,
@@ -82,10 +82,10 @@ def score(
     Args:
         vocoder: on whatever device it is; the computing happens there.
         wav: [T] in [-1, 1] at the vocoder's rate.
-        dequantise: whether to add uniform noise of one 16-bit step.
+        dequantize: whether to add uniform noise of one 16-bit step.
         seed: of that noise.
         draws: over how many draws of that noise the log-density is averaged.
-        speaker: index of the speaker, for a vocoder that knows several.
+        speaker: number of the speaker, for a vocoder that knows several; the first where none is named.
 
     Raises:
         AudioError: the wav is shorter than one frame.
@@ -98,23 +98,32 @@ def score(
     generator = torch.Generator().manual_seed(seed)
     nats = []
     with torch.no_grad():
-        for _ in range(draws if dequantise else 1):
+        for _ in range(draws if dequantize else 1):
             # The noise is drawn on the CPU, so that one seed is one figure on every device.
-            scored = dequantize(wav.cpu(), generator).to(device) if dequantise else wav
+            scored = audio.dequantize(wav.cpu(), generator).to(device) if dequantize else wav
             nats.append(float(vocoder.log_prob(scored[None], mel, speaker=voice)))
-    return LogLikelihood(math.fsum(nats) / len(nats), vocoder.scored_samples(mel.shape[-1]), dequantise)
+    return LogLikelihood(math.fsum(nats) / len(nats), vocoder.scored_samples(mel.shape[-1]), dequantize)
 
 
 def score_many(
-    vocoder: Vocoder, wavs: Iterable[Tensor], *, dequantise: bool = True, seed: int = 0, draws: int = 1
+    vocoder: Vocoder,
+    wavs: Iterable[Tensor],
+    *,
+    dequantize: bool = True,
+    seed: int = 0,
+    draws: int = 1,
+    speaker: int | None = None,
 ) -> list[LogLikelihood]:
-    """Score each wav [T]; recording ``i`` gets the noise of ``seed + i``. ``pooled`` makes one figure of the list.
+    """Score each wav [T] as one speaker; recording ``i`` gets the noise of ``seed + i``.
+
+    ``pooled`` makes one figure of the list.
 
     Raises:
         AudioError: a wav is shorter than one frame.
     """
     return [
-        score(vocoder, wav, dequantise=dequantise, seed=seed + index, draws=draws) for index, wav in enumerate(wavs)
+        score(vocoder, wav, dequantize=dequantize, seed=seed + index, draws=draws, speaker=speaker)
+        for index, wav in enumerate(wavs)
     ]
 
 

@@ -86,7 +86,7 @@ class Comparison:
         sample_rate: of all audio, in Hz.
         seed: of the noise.
         temperature: factor on the noise's scale.
-        dequantised: whether the likelihoods are of dequantised samples.
+        dequantized: whether the likelihoods are of dequantized samples.
         machine: facts about hardware and versions, by name.
     """
 
@@ -94,7 +94,7 @@ class Comparison:
     sample_rate: int
     seed: int
     temperature: float
-    dequantised: bool
+    dequantized: bool
     machine: dict[str, str]
 
     @property
@@ -104,7 +104,7 @@ class Comparison:
 
     def conditions(self) -> str:
         """Say in one sentence what the figures hold for."""
-        noise = "uniform noise of one 16-bit step" if self.dequantised else "none"
+        noise = "uniform noise of one 16-bit step" if self.dequantized else "none"
         recordings = "1 recording" if len(self.inputs) == 1 else f"the mean over {len(self.inputs)} recordings"
         return (
             f"Figures of {recordings} at {self.sample_rate} Hz; seed {self.seed}, "
@@ -131,7 +131,7 @@ class Comparison:
             "sample_rate": self.sample_rate,
             "seed": self.seed,
             "temperature": self.temperature,
-            "dequantised": self.dequantised,
+            "dequantized": self.dequantized,
             "machine": self.machine,
         }
         return json.dumps({**facts, "rows": rows}, indent=2, ensure_ascii=False)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from audioflow.audio import (
+    SOUND_SUFFIXES,
     MelContract,
     MelFrontEnd,
     check_audio,
@@ -15,12 +16,12 @@ from audioflow.audio import (
     get_contract,
     load_mel,
     probe,
+    quantize,
     read_audio,
 )
 from audioflow.errors import AudioError, MelError
 
 MEL_SUFFIXES = (".npz", ".npy", ".safetensors")
-SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".opus")
 
 EIGHT_BITS = ("PCM_U8", "PCM_S8", "ULAW", "ALAW")
 
@@ -65,6 +66,9 @@ def expand(paths: Iterable[str | Path], suffixes: Sequence[str]) -> list[Path]:
 def read_recording(path: Path, sample_rate: int) -> tuple[Tensor, tuple[str, ...]]:
     """Read speech at a vocoder's rate, with notes on what was changed on the way.
 
+    What comes out is on the 16-bit grid, whatever the file: vocoders are trained on such speech, and a density is the
+    code length of 16-bit samples only there.
+
     Returns:
         wav ``[T]``, and the notes.
 
@@ -86,7 +90,10 @@ def read_recording(path: Path, sample_rate: int) -> tuple[Tensor, tuple[str, ...
     if rate != sample_rate:
         notes.append(f"resampled from {rate} to {sample_rate} Hz")
         wav, _ = read_audio(path, sample_rate)
-    return wav, tuple(notes)
+    rounded = quantize(wav)
+    if not torch.equal(rounded, wav):
+        notes.append("rounded to 16 bits")
+    return rounded, tuple(notes)
 
 
 def read_inputs(paths: Iterable[str | Path], contract: MelContract, mel_preset: str | None = None) -> list[SpeechInput]:
@@ -125,5 +132,12 @@ def _from_mel(path: Path, contract: MelContract, stated: MelContract | None) -> 
         converted = convert_mel(mel, have, contract)
     except MelError as error:
         raise MelError(f"{path}: {error}") from error
-    notes = () if have == contract else ("mel converted between centred and half-hop framing",)
-    return SpeechInput(path, converted, converted.shape[-1] * contract.hop_length, notes)
+    notes = []
+    if have.framing != contract.framing:
+        notes.append("mel converted between centred and half-hop framing")
+    if have.magnitude_epsilon != contract.magnitude_epsilon:
+        notes.append(
+            f"magnitude_epsilon {have.magnitude_epsilon:g} instead of {contract.magnitude_epsilon:g} "
+            "passed over, as too small to be seen"
+        )
+    return SpeechInput(path, converted, converted.shape[-1] * contract.hop_length, tuple(notes))

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audioflow.audio import read_audio
+from audioflow.audio import SOUND_SUFFIXES, quantize, read_audio
 from audioflow.corpora import get_corpus, split_of
 from audioflow.errors import OptionError
 from audioflow.evaluation.comparison import common_rate, compare
@@ -14,8 +14,8 @@ from audioflow.evaluation.page import write_page
 from audioflow.evaluation.pictures import compare_figure, figure_png
 from audioflow.evaluation.results import Comparison
 from audioflow.files import atomic_path
-from audioflow.jobs.inputs import SOUND_SUFFIXES, expand, read_recording
-from audioflow.jobs.synthesis import check_options
+from audioflow.jobs.inputs import expand, read_recording
+from audioflow.jobs.synthesis import check_options, speaker_note
 from audioflow.vocoders import Vocoder, load
 
 BUNDLED_SPEECH = (
@@ -63,9 +63,9 @@ def read_recordings(
 
 
 def held_out_speech(sample_rate: int) -> dict[str, Tensor]:
-    """The bundled utterances that no recipe trains on or chooses its best weights by."""
+    """The bundled utterances that no recipe trains on or chooses its best weights by, with 16 bits a sample."""
     utterances = [one for one in get_corpus("sample").utterances() if split_of(one.id) == "test"]
-    return {one.id: read_audio(one.path, sample_rate)[0] for one in utterances}
+    return {one.id: quantize(read_audio(one.path, sample_rate)[0]) for one in utterances}
 
 
 def compare_checkpoints(
@@ -78,6 +78,7 @@ def compare_checkpoints(
     device: str | torch.device = "cpu",
     seed: int = 0,
     temperature: float = 1.0,
+    speaker: int | None = None,
     stretch_seconds: float = 0.25,
     overwrite: bool = True,
     progress: Callable[[str], object] = lambda _: None,
@@ -89,14 +90,17 @@ def compare_checkpoints(
         AudioflowError: a checkpoint or recording is unfit, rates differ, or the page cannot be written.
     """
     vocoders = load_labelled(checkpoints, device)
-    for vocoder in vocoders.values():
-        check_options(vocoder, "auto", temperature, None)
+    for label, vocoder in vocoders.items():
+        check_options(vocoder, "auto", temperature, speaker)
+        if hint := speaker_note(vocoder, speaker):
+            note(f"{label}: {hint}")
     wavs = read_recordings(recordings, common_rate(vocoders), seconds, note)
     comparison = compare(
         vocoders,
         wavs,
         seed=seed,
         temperature=temperature,
+        speaker=speaker,
         stretch_seconds=stretch_seconds,
         progress=progress,
     )

@@ -138,6 +138,14 @@ def check_options(vocoder: Vocoder, engine: str, temperature: float, speaker: in
         raise OptionError(f"There is no speaker {speaker}: this model has {known}.")
 
 
+def speaker_note(vocoder: Vocoder, speaker: int | None) -> str | None:
+    """Say which speaker is meant where a model has several and none is named; ``None`` where that is clear."""
+    speakers = int(vocoder.config.get("speakers", 0))
+    if speaker is not None or speakers < 2:
+        return None
+    return f"speaker 0 of {speakers} is used, none being named; choose with --speaker"
+
+
 def _synthesize(
     items: Sequence[SpeechInput],
     vocoder: Vocoder,

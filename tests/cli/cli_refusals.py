@@ -127,6 +127,8 @@ OPTIONS = {
     "synthesize wavenet.safetensors good.wav --out OUT/a.wav --speaker 1": "this model has no speakers",
     "synthesize wavenet.safetensors good.wav --out OUT/a.wav --device tpu": "'tpu' is not one of",
     "score wavenet.safetensors good.wav --seed 99999999999999999999": "is not in the range",
+    "score wavenet.safetensors good.wav --speaker 1": "this model has no speakers",
+    "compare wavenet.safetensors --speaker 0": "this model has no speakers",
     "compare wavenet.safetensors wavenet.safetensors": "named twice",
     "compare wavenet.safetensors --seconds nan": "nan is not a finite number",
     "compare wavenet.safetensors --naive-seconds inf": "inf is not a finite number",

@@ -7,8 +7,8 @@ import scipy.special
 import scipy.stats
 import torch
 
+from audioflow.audio import AMPLITUDE_STEP
 from audioflow.distributions import (
-    AMPLITUDE_STEP,
     DiscretizedLogisticMixture,
     Gaussian,
     GaussianMixture,

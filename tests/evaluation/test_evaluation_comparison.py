@@ -134,10 +134,10 @@ def test_json_holds_the_figures_in_full(found):
 
 
 def test_temperature_and_dequantisation_are_passed_on(toy, speech):
-    cold = compare({"it": toy}, {"it": speech[:4000]}, temperature=0.0, dequantise=False, runs=1)
+    cold = compare({"it": toy}, {"it": speech[:4000]}, temperature=0.0, dequantize=False, runs=1)
     assert row_of(cold, "it", "parallel").audio["it"].abs().max() == 0
-    assert not row_of(cold, "it", "parallel").likelihood.dequantised
-    assert not row_of(cold, "energy Gaussian").likelihood.dequantised
+    assert not row_of(cold, "it", "parallel").likelihood.dequantized
+    assert not row_of(cold, "energy Gaussian").likelihood.dequantized
     assert "dequantisation: none" in cold.conditions()
 
 

@@ -10,11 +10,11 @@ from audioflow.evaluation.likelihood import LogLikelihood, bits_per_sample, pool
 
 
 def test_score_equals_scipy(toy, speech):
-    found = score(toy, speech[:1234], dequantise=False)
+    found = score(toy, speech[:1234], dequantize=False)
     with torch.no_grad():
         scale = toy.scale(toy.mel(speech[None, :1234])[..., :6])[0]
     expected = scipy.stats.norm.logpdf(speech[:1200].numpy(), scale=scale.numpy()).sum()
-    assert (found.samples, found.dequantised) == (1200, False)
+    assert (found.samples, found.dequantized) == (1200, False)
     assert found.nats_total == pytest.approx(expected, rel=1e-5)
     assert found.nats_per_sample == pytest.approx(expected / 1200, rel=1e-5)
 
