@@ -2,7 +2,7 @@
 
 from audioflow.corpora.base import Corpus, Utterance
 from audioflow.corpora.checks import PROBLEMS
-from audioflow.corpora.dataset import Batch, Item, SegmentDataset, WholeDataset, pad_batch
+from audioflow.corpora.dataset import Item, SegmentDataset
 from audioflow.corpora.prepare import prepare
 from audioflow.corpora.prepared import PreparedCorpus
 from audioflow.corpora.records import Entry, Rejected
@@ -14,7 +14,6 @@ __all__ = [
     "CORPORA",
     "PROBLEMS",
     "SPLITS",
-    "Batch",
     "Corpus",
     "Entry",
     "Item",
@@ -24,9 +23,7 @@ __all__ = [
     "SegmentDataset",
     "Split",
     "Utterance",
-    "WholeDataset",
     "get_corpus",
-    "pad_batch",
     "prepare",
     "split_of",
 ]

@@ -17,8 +17,12 @@ PROBLEMS: Final[dict[str, str]] = {
     "too-short": "shorter than the least length, or than one frame",
     "silent": "never louder than the threshold",
     "clipped": "too many samples stand at full scale",
+    "unfit-id": "its id cannot be the name of a file",
     "duplicate": "another recording has the same id",
 }
+
+LONGEST_ID: Final = 200
+"""In bytes of UTF-8: file systems take names of 255, and suffixes are put on."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,21 @@ def examine(path: Path, limits: AudioLimits) -> Finding:
     problems = check_audio(wav, rate, limits)
     kind = problems[0].kind if problems else None
     return Finding(kind, " ".join(problem.detail for problem in problems), wav, rate, facts.channels)
+
+
+def unfit_id(utterance_id: str) -> str | None:
+    """Say why an id cannot name the files that are made of an utterance, ``None`` if it can.
+
+    An id with a separator in it would lead out of the directory that is prepared.
+    """
+    size = len(utterance_id.encode("utf-8", "surrogatepass"))
+    if not utterance_id or utterance_id.startswith("."):
+        return f"the id {utterance_id!r} is empty or begins with a dot"
+    if any(sign in utterance_id for sign in "/\\\0"):
+        return f"the id {utterance_id!r} holds a separator of folders or a NUL"
+    if size > LONGEST_ID:
+        return f"the id has {size} bytes, {LONGEST_ID} are allowed"
+    return None
 
 
 def _holds_non_finite(path: Path) -> bool:

@@ -1,13 +1,11 @@
-"""What training reads: random stretches of the utterances; what validation reads: the utterances whole."""
+"""What training reads: random stretches of the utterances."""
 
 import bisect
 import itertools
 import logging
-from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -26,16 +24,6 @@ class Item(TypedDict):
     mel: Tensor
     id: str
     speaker: int
-
-
-class Batch(TypedDict):
-    """Examples of unequal length: wav [B, T], mel [B, M, F], lengths [B] in frames, ids, speaker [B]."""
-
-    wav: Tensor
-    mel: Tensor
-    lengths: Tensor
-    id: list[str]
-    speaker: Tensor
 
 
 class SegmentDataset(Dataset[Item]):
@@ -113,53 +101,6 @@ class SegmentDataset(Dataset[Item]):
                 split,
                 self.segment_frames,
             )
-
-
-class WholeDataset(Dataset[Item]):
-    """The utterances of a split, whole, in the order of the corpus.
-
-    Args:
-        prepared: the corpus.
-        split: which part of it.
-        max_frames: longer utterances are cut after so many frames; None keeps them whole.
-
-    Raises:
-        CorpusError: the split is empty, or ``max_frames`` is less than one.
-    """
-
-    def __init__(self, prepared: PreparedCorpus, split: Split, max_frames: int | None = None) -> None:
-        if max_frames is not None and max_frames < 1:
-            raise CorpusError(f"max_frames is {max_frames}, but an utterance has at least one frame.")
-        self.prepared = prepared
-        self.entries = _entries(prepared, split)
-        self.max_frames = max_frames
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __getitem__(self, index: int) -> Item:
-        entry = self.entries[index]
-        frames = entry.frames if self.max_frames is None else min(entry.frames, self.max_frames)
-        wav, mel = self.prepared.load_segment(entry, 0, frames)
-        return {"wav": wav, "mel": mel, "id": entry.id, "speaker": self.prepared.speaker_index(entry)}
-
-
-def pad_batch(items: Sequence[Item]) -> Batch:
-    """Put examples of unequal length into one batch (a ``collate_fn``).
-
-    The wav is filled up with zeros and the mel with its own last frame; ``lengths`` says what is valid.
-    """
-    lengths = torch.tensor([item["mel"].shape[1] for item in items])
-    hop = items[0]["wav"].shape[0] // items[0]["mel"].shape[1]
-    frames = int(lengths.max())
-    wav = torch.stack([torch.nn.functional.pad(item["wav"], (0, frames * hop - len(item["wav"]))) for item in items])
-    mel = torch.stack([_extend(item["mel"], frames) for item in items])
-    speaker = torch.tensor([item["speaker"] for item in items])
-    return {"wav": wav, "mel": mel, "lengths": lengths, "id": [item["id"] for item in items], "speaker": speaker}
-
-
-def _extend(mel: Tensor, frames: int) -> Tensor:
-    return torch.cat([mel, mel[:, -1:].expand(-1, frames - mel.shape[1])], dim=1)
 
 
 def _entries(prepared: PreparedCorpus, split: Split) -> list[Entry]:

@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import os
+import platform
 import shutil
 import tarfile
 import tempfile
@@ -134,8 +135,13 @@ def unpack_tar(stream: IO[bytes], target: Path, prefixes: tuple[str, ...], sourc
     """Unpack the members of a tar stream that begin with one of ``prefixes``, refusing any that would leave ``target``.
 
     Raises:
-        CorpusError: the archive is damaged or holds something unsafe.
+        CorpusError: the archive is damaged or holds something unsafe, or this Python cannot tell.
     """
+    if not hasattr(tarfile, "data_filter"):
+        raise CorpusError(
+            f"{source} cannot be unpacked safely by Python {platform.python_version()}; "
+            "upgrade to 3.10.12, 3.11.4 or a newer one."
+        )
     try:
         with tarfile.open(fileobj=stream, mode="r|*") as archive:
             for member in archive:

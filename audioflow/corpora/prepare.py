@@ -17,7 +17,7 @@ import torch
 
 from audioflow.audio import AudioLimits, MelContract, MelFrontEnd, read_audio, resample, save_mel, write_audio
 from audioflow.corpora.base import Corpus, Utterance
-from audioflow.corpora.checks import Finding, examine
+from audioflow.corpora.checks import Finding, examine, unfit_id
 from audioflow.corpora.records import (
     CORPUS,
     JOURNAL,
@@ -30,6 +30,7 @@ from audioflow.corpora.records import (
     exclusive,
     line_of,
     mel_path,
+    printable,
     read_corpus_file,
     read_decisions,
     stamp,
@@ -89,7 +90,7 @@ def prepare(
     ensure_directory(out_dir)
     with exclusive(out_dir):
         state = _open(out_dir, corpus, contract, limits)
-        chosen, duplicates = _without_duplicates(utterances)
+        chosen, refused = _with_usable_ids(utterances)
         done = _reusable(out_dir, chosen)
         todo = [utterance for utterance in chosen if utterance.id not in done]
         if todo and state.complete:
@@ -100,7 +101,7 @@ def prepare(
         )
         decisions = {**done, **new}
         ordered = [decisions[utterance.id] for utterance in chosen]
-        report = make_report(corpus.name, out_dir, contract, [*ordered, *duplicates], len(new))
+        report = make_report(corpus.name, out_dir, contract, [*ordered, *refused], len(new))
         _judge(report, on_bad)
         _finish(out_dir, state, ordered, report)
     return report
@@ -158,16 +159,22 @@ def _open(out_dir: Path, corpus: Corpus, contract: MelContract, limits: AudioLim
     return found
 
 
-def _without_duplicates(utterances: list[Utterance]) -> tuple[list[Utterance], list[Rejected]]:
+def _with_usable_ids(utterances: list[Utterance]) -> tuple[list[Utterance], list[Rejected]]:
+    """Part the utterances whose ids can name the files made of them, each once, from the others."""
     chosen: dict[str, Utterance] = {}
-    duplicates = []
+    refused = []
     for utterance in utterances:
-        if utterance.id in chosen:
-            detail = f"{chosen[utterance.id].path} has the same id"
-            duplicates.append(_reject(utterance, "duplicate", detail, stamp(utterance.path)))
+        if printable(utterance.path) != str(utterance.path):
+            problem, detail = "unreadable", "its name is not UTF-8; rename it"
+        elif reason := unfit_id(utterance.id):
+            problem, detail = "unfit-id", reason
+        elif utterance.id in chosen:
+            problem, detail = "duplicate", f"{chosen[utterance.id].path} has the same id"
         else:
             chosen[utterance.id] = utterance
-    return list(chosen.values()), duplicates
+            continue
+        refused.append(_reject(utterance, problem, detail, stamp(utterance.path)))
+    return list(chosen.values()), refused
 
 
 def _reusable(out_dir: Path, chosen: list[Utterance]) -> dict[str, Decision]:
@@ -310,7 +317,7 @@ def _entry(
 
 
 def _reject(utterance: Utterance, problem: str, detail: str, before: tuple[int, int]) -> Rejected:
-    return Rejected(utterance.id, str(utterance.path), problem, detail, *before)
+    return Rejected(printable(utterance.id), printable(utterance.path), problem, detail, *before)
 
 
 def _counting(progress: Progress | None, done: int, total: int) -> Callable[[], None]:

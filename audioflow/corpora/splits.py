@@ -20,7 +20,7 @@ def split_of(utterance_id: str) -> Split:
         >>> split_of("ru_0002"), split_of("ru_0013")
         ('train', 'train')
     """
-    digest = hashlib.sha256(utterance_id.encode("utf-8")).digest()
+    digest = hashlib.sha256(utterance_id.encode("utf-8", "surrogateescape")).digest()
     fraction = int.from_bytes(digest[:8], "big") / 2**64
     if fraction < VALID_SHARE:
         return "valid"

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from audioflow.audio import PRESETS
-from audioflow.corpora import PreparedCorpus, SegmentDataset, WholeDataset, get_corpus, pad_batch, prepare
+from audioflow.corpora import PreparedCorpus, SegmentDataset, get_corpus, prepare
 from audioflow.errors import CorpusError
 
 CONTRACT = PRESETS["speech-16k"]
@@ -109,7 +109,6 @@ def test_short_utterances_are_left_out_not_padded(prepared, caplog):
     [
         (lambda prepared: SegmentDataset(prepared, "train", 10_000), "segment_frames = 10000 frames, the longest has"),
         (lambda prepared: SegmentDataset(prepared, "train", 0), "segment_frames is 0"),
-        (lambda prepared: WholeDataset(prepared, "valid", 0), "max_frames is 0"),
         (lambda prepared: prepared.entries("dev"), "no split called 'dev'"),
         (lambda prepared: prepared.load_segment(prepared.entries()[0], 480, 40), "frames 480 to 520"),
         (lambda prepared: PreparedCorpus(prepared.directory / "wav"), "holds no prepared corpus"),
@@ -133,27 +132,3 @@ def test_files_that_are_gone_or_damaged(tmp_path):
     ):
         with pytest.raises(CorpusError, match=r"gone or damaged.*prepare the corpus again"):
             read()
-
-
-def test_whole_dataset(prepared):
-    data = WholeDataset(prepared, "test")
-    wav, mel = prepared.load(prepared.entries("test")[0])
-    assert len(data) == 1
-    assert torch.equal(data[0]["wav"], wav)
-    assert torch.equal(data[0]["mel"], mel)
-    cut = WholeDataset(prepared, "test", max_frames=50)[0]
-    assert torch.equal(cut["wav"], wav[: 50 * HOP])
-    assert torch.equal(cut["mel"], mel[:, :50])
-
-
-def test_padded_batch(prepared):
-    items = [WholeDataset(prepared, "train", max_frames=frames)[0] for frames in (30, 50)]
-    batch = pad_batch(items)
-    assert batch["wav"].shape == (2, 50 * HOP)
-    assert batch["mel"].shape == (2, CONTRACT.n_mels, 50)
-    assert batch["lengths"].tolist() == [30, 50]
-    for row, (item, frames) in enumerate(zip(items, (30, 50), strict=True)):
-        assert torch.equal(batch["wav"][row, : frames * HOP], item["wav"])
-        assert torch.equal(batch["mel"][row, :, :frames], item["mel"])
-    assert not batch["wav"][0, 30 * HOP :].any()
-    assert torch.equal(batch["mel"][0, :, 30:], items[0]["mel"][:, -1:].expand(-1, 20))

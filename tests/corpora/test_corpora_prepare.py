@@ -141,6 +141,50 @@ def test_duplicate_ids(tmp_path):
     assert report.rejected["duplicate"][0].source.endswith("tone0.wav")
 
 
+def festvox_with(root, ids):
+    """A voice with these ids, each with a recording where its id says."""
+    for folder in ("etc", "wav"):
+        (root / folder).mkdir(parents=True)
+    (root / "etc" / "txt.done.data").write_text("".join(f'( {one} "Да." )\n' for one in ids), encoding="utf-8")
+    return get_corpus("festvox-ru", root=root), root / "wav"
+
+
+def ljspeech_with(root, ids):
+    """LJSpeech with these ids."""
+    (root / "LJSpeech-1.1" / "wavs").mkdir(parents=True)
+    (root / "LJSpeech-1.1" / "metadata.csv").write_text("".join(f"{one}|Yes|Yes\n" for one in ids))
+    return get_corpus("ljspeech", root=root), root / "LJSpeech-1.1" / "wavs"
+
+
+@pytest.mark.parametrize("make", [festvox_with, ljspeech_with])
+@pytest.mark.parametrize("unfit", ["../../x", "a/b", "a\\b", ".x", "x" * 201, "ы" * 101])
+def test_ids_that_cannot_name_a_file_are_left_out(tmp_path, make, unfit):
+    corpus, wavs = make(tmp_path / "in" / "deep", ["good", unfit])
+    for name in ("good", unfit):
+        (wavs / f"{name}.wav").parent.mkdir(exist_ok=True)
+        soundfile.write(wavs / f"{name}.wav", tone(1, 16000), 16000)
+    before = everything(tmp_path)
+    report = prepare(corpus, tmp_path / "out" / "deep", CONTRACT)
+    assert [one.id for one in report.rejected["unfit-id"]] == [unfit]
+    assert (report.recordings, report.utterances) == (2, 1)
+    outside = {name for name in everything(tmp_path) if not name.startswith("out/deep/")}
+    assert outside == set(before)
+    with pytest.raises(CorpusError, match="1 unfit-id"):
+        prepare(corpus, tmp_path / "out" / "deep", CONTRACT, on_bad="refuse")
+
+
+def test_an_id_with_a_nul_is_left_out(tmp_path):
+    corpus, wavs = festvox_with(tmp_path / "in", ["good", "a\0b"])
+    soundfile.write(wavs / "good.wav", tone(1, 16000), 16000)
+    assert [one.id for one in prepare(corpus, tmp_path / "out", CONTRACT).rejected["unfit-id"]] == ["a\0b"]
+
+
+def test_a_long_id_that_fits_is_prepared(tmp_path):
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / f"{'x' * 200}.wav", tone(1, 16000), 16000)
+    assert prepare(get_corpus("folder", root=tmp_path / "in"), tmp_path / "out", CONTRACT).utterances == 1
+
+
 @pytest.mark.parametrize(
     ("rate", "channels", "subtype"),
     [(8000, 1, "PCM_16"), (44100, 2, "PCM_24"), (96000, 1, "FLOAT"), (16000, 1, "PCM_U8"), (11025, 2, "PCM_U8")],
@@ -290,6 +334,27 @@ def test_command_on_a_directory(tmp_path):
 def test_command_chooses_the_preset_of_the_corpus(tmp_path):
     assert run("sample", "--out", tmp_path / "out").exit_code == 0
     assert PreparedCorpus(tmp_path / "out").contract == PRESETS["speech-16k"]
+
+
+def test_command_on_names_that_are_not_utf_8(tmp_path):
+    folder_of(tmp_path / "in", 1)
+    bad = os.fsencode(tmp_path / "in") + b"/caf\xe9.wav"
+    Path(os.fsdecode(bad)).write_bytes((tmp_path / "in" / "tone0.wav").read_bytes())
+    for options in (["--json"], []):
+        done = run(tmp_path / "in", "--out", tmp_path / "out", "--mel", "speech-16k", *options)
+        assert done.exit_code == 0, done.exception
+        assert "caf\\xe9.wav" in done.stdout.replace("\\\\", "\\")
+        assert "its name is not UTF-8" in done.stdout
+    assert [entry.id for entry in PreparedCorpus(tmp_path / "out").entries()] == ["tone0"]
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_refused(tmp_path):
+    folder_of(tmp_path / "in", 1)
+    root = (tmp_path / "in").rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    corpus = get_corpus("folder", root=root)
+    with pytest.raises(CorpusError, match=r"caf\\xe9 is not UTF-8; rename it"):
+        prepare(corpus, tmp_path / "out", CONTRACT)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,10 @@ def test_splits_are_fixed():
     assert {name: split_of(name) for name in known} == known
 
 
+def test_a_name_that_is_not_utf_8_has_a_split_too():
+    assert split_of(os.fsdecode(b"caf\xe9")) in SPLITS
+
+
 def test_split_shares():
     splits = [split_of(f"utterance {number}") for number in range(10_000)]
     shares = [splits.count(name) / len(splits) for name in SPLITS]
@@ -322,6 +326,12 @@ def test_archive_cannot_leave_its_folder(tmp_path):
     with pytest.raises(CorpusError, match="cannot be unpacked"):
         unpack_tar(packed, tmp_path / "in", ("a",), "the archive")
     assert not (tmp_path / "evil").exists()
+
+
+def test_a_python_that_cannot_unpack_safely_is_refused(tmp_path, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter")
+    with pytest.raises(CorpusError, match=r"the archive cannot be unpacked safely by Python .*; upgrade to 3\.10\.12"):
+        unpack_tar(io.BytesIO(), tmp_path, ("",), "the archive")
 
 
 def test_import_is_quick():
