@@ -70,6 +70,18 @@ class Verbs(click.Group):
             raise UserError(
                 f"{where}{error.strerror or error}; check the file, its permissions and the disk."
             ) from error
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise UserError(
+                "The device has too little free memory for this: lower --batch-size (synthesize) or data.batch_size "
+                "(train), give shorter recordings, or take --device cpu."
+            ) from error
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Say so by name and message: torch is slow to import, and its CPU has no error class of its own for this."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

@@ -99,6 +99,28 @@ def test_an_error_of_the_system_is_a_sentence_too(audioflow, tmp_path, monkeypat
     assert_refused(audioflow(f"prepare sample --out {tmp_path}/p"), "journal.jsonl: No space left on device")
 
 
+@pytest.mark.parametrize("error", [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried"),
+])  # fmt: skip
+def test_too_little_memory_is_a_sentence_too(error, audioflow, tmp_path, monkeypatch):
+    def fail(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(importlib.import_module("audioflow.jobs.synthesis"), "_synthesize", fail)
+    line = f"synthesize glow.safetensors good.wav --out {tmp_path}/a.wav"
+    assert_refused(audioflow(line), "lower --batch-size (synthesize) or data.batch_size (train)")
+
+
+def test_any_other_error_of_the_runtime_keeps_its_traceback(audioflow, tmp_path, monkeypatch):
+    def fail(*_arguments, **_options):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(importlib.import_module("audioflow.jobs.synthesis"), "_synthesize", fail)
+    result = audioflow(f"synthesize glow.safetensors good.wav --out {tmp_path}/a.wav")
+    assert isinstance(result.exception, RuntimeError)
+
+
 def test_a_run_of_another_recipe_is_left_alone(audioflow, tmp_path):
     line = f"train tiny.yaml --out {tmp_path}/run data.prepared={tmp_path}/p"
     assert audioflow(line).exit_code == 0
