@@ -1,6 +1,7 @@
 """Writing files so that a reader finds the old one or the new one, never half of one."""
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -40,6 +41,19 @@ def atomic_path(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
+
+
+def is_leftover(path: str | Path, names: Iterable[str]) -> bool:
+    """Say whether a file is what :func:`atomic_path` leaves when it is killed while it writes one of ``names``.
+
+    >>> [is_leftover(path, ["recipe.yaml"]) for path in (".recipe-k3_x9q2a.yaml", "recipe.yaml", ".recipe-old.yaml")]
+    [True, False, False]
+    """
+    name = Path(path).name
+    return any(
+        re.fullmatch(rf"\.{re.escape(Path(wanted).stem)}-[a-z0-9_]{{8}}{re.escape(Path(wanted).suffix)}", name)
+        for wanted in names
+    )
 
 
 def check_output(path: str | Path, *, overwrite: bool = True) -> None:

@@ -9,7 +9,7 @@ from audioflow.bundle import bundled
 from audioflow.devices import DeviceName, pick_device
 from audioflow.errors import OptionError, OutputError
 from audioflow.evaluation.results import Comparison
-from audioflow.files import ensure_directory
+from audioflow.files import ensure_directory, is_leftover
 from audioflow.jobs.side_by_side import compare_checkpoints
 from audioflow.training import load_recipe, train
 
@@ -82,6 +82,7 @@ def _refuse_foreign(out: Path) -> None:
     known = {*MODELS, "speech"}
     if any((out / name).is_dir() for name in known):
         known.add(PAGE)  # a page without any run beside it is not ours
-    foreign = sorted(path.name for path in out.iterdir() if path.name not in known) if out.is_dir() else []
+    found = [path for path in out.iterdir() if not is_leftover(path, [PAGE])] if out.is_dir() else []
+    foreign = sorted(path.name for path in found if path.name not in known)
     if foreign:
         raise OutputError(f"{out} holds other things ({', '.join(foreign[:3])}); name an empty directory with --out.")

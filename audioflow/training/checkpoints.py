@@ -1,5 +1,7 @@
 """When and with what provenance the weights of a run are written."""
 
+import logging
+import math
 import platform
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +11,14 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from audioflow import __version__
+from audioflow.errors import CheckpointError
 from audioflow.evaluation.likelihood import bits_per_sample
 from audioflow.training.recipe import Recipe
 from audioflow.training.run_directory import RunDirectory
 from audioflow.training.state import Progress, load_state, save_state
-from audioflow.vocoders import Vocoder
+from audioflow.vocoders import Vocoder, read_header
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,16 @@ class Checkpoints:
     def resume(self) -> Progress:
         """Read the state back into model, average and optimizer.
 
+        The best checkpoint may be newer than the state, if the run was killed between the two; it counts then.
+
         Raises:
             CheckpointError: the state is missing, damaged or of another model.
         """
-        return load_state(self.directory.state, self._modules, self.optimizer)
+        progress = load_state(self.directory.state, self._modules, self.optimizer)
+        nats, step = self._best_on_disk()
+        if nats > progress.best_nats:
+            progress.best_nats, progress.best_step = nats, step
+        return progress
 
     def save_last(self, progress: Progress, valid_nats: float | None) -> None:
         """Write the newest checkpoint and the state; each replaces the earlier one as a whole.
@@ -58,6 +69,17 @@ class Checkpoints:
             OutputError: it cannot be written; the earlier one is left as it was.
         """
         self.averaged_vocoder.save(self.directory.best, self._provenance(progress, progress.best_nats))
+
+    def _best_on_disk(self) -> tuple[float, int]:
+        """Held-out nats per sample and step of the best checkpoint; minus infinity where there is none to read."""
+        if not self.directory.best.is_file():
+            return -math.inf, 0
+        try:
+            provenance = read_header(self.directory.best).provenance
+            return float(provenance["valid_nats_per_sample"]), int(provenance["step"])
+        except (CheckpointError, KeyError, TypeError, ValueError) as error:
+            log.warning("%s cannot be read and will be replaced: %s", self.directory.best, error)
+            return -math.inf, 0
 
     @property
     def _modules(self) -> dict[str, torch.nn.Module]:

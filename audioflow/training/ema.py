@@ -29,16 +29,18 @@ def averaged(model: nn.Module, decay: float) -> AveragedModel:
         model: the model in training.
         decay: the highest share of the old average that is kept, in [0, 1).
     """
-    average = AveragedModel(model, multi_avg_fn=_lerp(decay))
+    average = AveragedModel(model)
+    average.multi_avg_fn = _lerp(average, decay)
     average.module.eval()
     for parameter in average.parameters():
         parameter.requires_grad_(False)
     return average
 
 
-def _lerp(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+def _lerp(average: AveragedModel, decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
     @torch.no_grad()
-    def update(averages: Sequence[Tensor], weights: Sequence[Tensor], updates: Tensor | int) -> None:
-        torch._foreach_lerp_(list(averages), list(weights), 1 - decay_at(int(updates), decay))
+    def update(averages: Sequence[Tensor], weights: Sequence[Tensor], _updates: Tensor | int) -> None:
+        # The average's own count lies on the CPU; the copy that comes as an argument would make the CPU wait for a GPU.
+        torch._foreach_lerp_(list(averages), list(weights), 1 - decay_at(int(average.n_averaged), decay))
 
     return update

@@ -53,12 +53,13 @@ class Loop:
         vocoder: the model in training.
         average: the moving average of its weights.
         progress: how far the run is.
-        valid_nats: the newest held-out log-likelihood in nats per sample; None without held-out speech.
+        valid_nats: the newest held-out log-likelihood in nats per sample; None without held-out speech, or if it is not
+            finite.
         meter: loss and speed.
         reporter: where figures go.
 
     Raises:
-        TrainingError: the corpus has more speakers than the model.
+        TrainingError: the corpus has more speakers than the model, or segments are too short for it.
         CorpusError: there is no speech to train on.
         CheckpointError: the state cannot be read.
     """
@@ -85,6 +86,7 @@ class Loop:
         optimizer = torch.optim.AdamW(
             self.vocoder.parameters(), config.learning_rate, config.betas, config.eps, config.weight_decay
         )
+        self.scored = self._scored_samples()
         self.model, self.optimizer = fabric.setup(self.vocoder, optimizer)
         self.model.mark_forward_method("log_prob")
         self.average = averaged(self.vocoder, config.ema_decay)
@@ -102,6 +104,8 @@ class Loop:
     def run(self, stop: StopRequest) -> str | None:
         """Train until the budget is used or a stop is asked for; what was reached is validated and saved.
 
+        A run that has ended before is left as it is.
+
         Args:
             stop: looked at after each step; the first process decides for all.
 
@@ -112,6 +116,8 @@ class Loop:
             TrainingError: loss or gradient is not finite; the last checkpoint is left as it was.
             OutputError: something cannot be written.
         """
+        if self._ended_before():
+            return None
         started = time.monotonic() - self.progress.elapsed
         batches = self._batches(self.progress.step * self.recipe.train.accumulate, self.fabric.global_rank)
         signal_name: str | None = None
@@ -125,6 +131,15 @@ class Loop:
         self._finish()
         return signal_name
 
+    def _ended_before(self) -> bool:
+        """Whether nothing is left to train or to measure; the figure of the end is taken from the history then."""
+        if self.used < 1:
+            return False
+        measured = on_first_process(self.fabric, lambda: self.directory.measured(self.progress.step))
+        if measured is not None:
+            self.valid_nats = measured["valid_nats_per_sample"]
+        return measured is not None or not self.held_out.batches
+
     def _initialize(self) -> None:
         """Fit the model's statistics, in every process to the same batches, those that the first one begins with."""
         batches = self._batches(0, rank=0)
@@ -132,6 +147,16 @@ class Loop:
         first = concatenated([next(batches) for _ in range(count)])
         noisy = self._dequantized(first, "initialize").to(self.fabric.device)
         self.vocoder.initialize(noisy.wav, noisy.mel)
+
+    def _scored_samples(self) -> int:
+        """Samples of a segment that the likelihood counts."""
+        frames = self.recipe.data.segment_frames
+        scored = self.vocoder.scored_samples(frames)
+        if scored == 0:
+            raise TrainingError(
+                f"Segments of {frames} mel frames are too short for this model; raise data.segment_frames."
+            )
+        return scored
 
     def _resume(self) -> Progress:
         progress = self.checkpoints.resume()
@@ -165,11 +190,12 @@ class Loop:
         seen: list[str] = []
         loss = torch.zeros((), device=self.fabric.device)
         for part in range(config.accumulate):
-            batch = self._dequantized(next(batches), "noise", step, part, rank).to(self.fabric.device)
+            # The noise is added on the device: the sum would not be in the pinned memory that the batch comes in.
+            batch = self._dequantized(next(batches).to(self.fabric.device), "noise", step, part, rank)
             seen.extend(batch.ids)
             with self._backward_sync(part == config.accumulate - 1):
                 with self.fabric.autocast():
-                    part_loss = negative_log_likelihood(self.model, batch) / config.accumulate
+                    part_loss = negative_log_likelihood(self.model, batch, self.scored) / config.accumulate
                 self.fabric.backward(part_loss)
             loss += part_loss.detach()
         limit = config.gradient_clip or math.inf
@@ -252,10 +278,16 @@ class Loop:
             return
         noisy = self.recipe.train.dequantize
         nats = self.held_out.nats_per_sample(self.checkpoints.averaged_vocoder, self.fabric, noisy=noisy)
-        self.valid_nats = nats
+        self.valid_nats = nats if math.isfinite(nats) else None
+        if self.valid_nats is None:
+            log.warning(
+                "the held-out likelihood at step %d is %g, so this model is not kept as the best",
+                self.progress.step,
+                nats,
+            )
         figures = {"valid_nats_per_sample": nats, "valid_bits_per_sample": bits_per_sample(nats)}
         self.reporter.figures(self.progress, figures)
-        if nats > self.progress.best_nats:
+        if self.valid_nats is not None and nats > self.progress.best_nats:
             self.progress.best_nats, self.progress.best_step = nats, self.progress.step
             on_first_process(self.fabric, lambda: self.checkpoints.save_best(self.progress))
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
@@ -38,17 +39,15 @@ def make_fabric(
         out_dir: the run directory, for the TensorBoard log.
         precision: ``32-true`` or ``bf16-mixed``.
         device: where to train; ``auto`` takes a GPU when there is one.
-        devices: processes on each node; what torchrun says when left out, or 1.
-        nodes: number of nodes; what torchrun says when left out, or 1.
+        devices: processes on each node; what torchrun or Slurm says when left out, or 1.
+        nodes: number of nodes; what torchrun or Slurm says when left out, or 1.
 
     Raises:
-        TrainingError: the device is not there.
+        TrainingError: the device is not there, or Slurm started other processes than were asked for.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    devices = devices or local
-    nodes = nodes or max(1, int(os.environ.get("WORLD_SIZE", "1")) // local if "LOCAL_WORLD_SIZE" in os.environ else 1)
+    devices, nodes = _layout(devices, nodes)
     if device == "cuda" and torch.cuda.device_count() < devices:
         raise TrainingError(
             f"{devices} CUDA device(s) were asked for, but torch sees {torch.cuda.device_count()}; use --device cpu."
@@ -61,6 +60,31 @@ def make_fabric(
         precision=precision,  # type: ignore[arg-type]
         loggers=TensorBoardLogger(out_dir, name="tensorboard", version=""),
     )
+
+
+def _layout(devices: int | None, nodes: int | None) -> tuple[int, int]:
+    """Say how many processes there are on each node, and how many nodes: those asked for, or those started already."""
+    if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun goes first: it may itself run under Slurm
+        local = int(os.environ["LOCAL_WORLD_SIZE"])
+        return devices or local, nodes or max(1, int(os.environ.get("WORLD_SIZE", "1")) // local)
+    if SLURMEnvironment.detect():
+        return _slurm_layout(devices, nodes)
+    return devices or 1, nodes or 1
+
+
+def _slurm_layout(devices: int | None, nodes: int | None) -> tuple[int, int]:
+    tasks, slurm_nodes = int(os.environ["SLURM_NTASKS"]), int(os.environ.get("SLURM_NNODES", "1"))
+    local = int(os.environ.get("SLURM_NTASKS_PER_NODE", max(1, tasks // slurm_nodes)))
+    if local * slurm_nodes != tasks or (devices or local, nodes or slurm_nodes) != (local, slurm_nodes):
+        asked = f"{devices or local} on each of {nodes or slurm_nodes} node(s)"
+        raise TrainingError(
+            f"Slurm started {tasks} process(es), {local} on each of {slurm_nodes} node(s), but {asked} are needed; "
+            "give srun the same number of tasks on each node (--nodes and --ntasks-per-node), and "
+            "leave out --devices and --nodes."
+        )
+    # Fabric refuses several tasks without this variable, which Slurm sets only where the option of that name is given.
+    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(local))
+    return local, slurm_nodes
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from audioflow.training.recipe import Recipe
 from audioflow.training.recipe_errors import as_sentence
 from audioflow.vocoders import VOCODERS, config_schema
 
-# What may change between the parts of one run: how long it lasts, where the speech lies, and what it reports when.
+# What may change between the parts of one run: how long it lasts, where the speech lies, and what it reports when. Not
+# what is held out: the best checkpoint is the best on one and the same speech.
 FREE_TO_CHANGE = frozenset(
     {
         "name",
@@ -22,8 +23,6 @@ FREE_TO_CHANGE = frozenset(
         "data.root",
         "data.prepared",
         "data.workers",
-        "data.valid_utterances",
-        "data.valid_seconds",
         "train.steps",
         "train.minutes",
         "train.validate_every",
@@ -33,6 +32,9 @@ FREE_TO_CHANGE = frozenset(
         "train.log_every",
     }
 )
+
+# What the YAML reader raises: its own errors, those of values such as the date 2024-13-45, and endless nesting.
+_UNREADABLE = (yaml.YAMLError, ValueError, RecursionError)
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -105,16 +107,20 @@ def _read_mapping(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path} is not UTF-8 text, but a recipe is a YAML file.") from error
     try:
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except _UNREADABLE as error:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
-        raise RecipeError(
-            f"{path} is not valid YAML{line}: {getattr(error, 'problem', None) or 'unreadable'}."
-        ) from error
+        raise RecipeError(f"{path} is not valid YAML{line}: {_problem(error)}.") from error
     if not isinstance(data, dict):
         found = "empty" if data is None else f"a {type(data).__name__}"
         raise RecipeError(f"{path} is {found}, but a recipe is a mapping with name, data, mel, model and train.")
     return data
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(getattr(error, "problem", None) or str(error).rstrip(".") or "unreadable")
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
@@ -124,7 +130,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
         raise RecipeError(f"The override {override!r} should read field=value, such as train.minutes=3.")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except _UNREADABLE as error:
         raise RecipeError(f"The override {override!r} has a value that is not valid YAML; quote it.") from error
     section = data
     for key in keys[:-1]:

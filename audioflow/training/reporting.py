@@ -1,6 +1,7 @@
 """Where a run says how it is doing: progress bar, log, history file, TensorBoard, audio and pictures."""
 
 import logging
+import math
 from typing import Any, cast
 
 import torch
@@ -49,11 +50,13 @@ class Reporter:
         """
         if not self.active:
             return
-        rounded = {name: float(f"{value:.8g}") for name, value in figures.items()}
+        # JSON has no word for a figure that is not finite.
+        rounded = {name: float(f"{value:.8g}") if math.isfinite(value) else None for name, value in figures.items()}
         record: dict[str, Any] = {"step": progress.step, "seconds": round(progress.elapsed, 3), **rounded}
         self.directory.append_history(record)
         self.fabric.log_dict(figures, step=progress.step)
-        log.info("%s", ", ".join(f"{name} {value:.6g}" for name, value in record.items()))
+        shown = {"step": progress.step, "seconds": progress.elapsed, **figures}
+        log.info("%s", ", ".join(f"{name} {value:.6g}" for name, value in shown.items()))
         for name in ("loss", "samples_per_second", "valid_nats_per_sample"):
             if name in figures:
                 self.shown[name.replace("_per_", "/").replace("valid_nats", "held-out nats")] = f"{figures[name]:.5g}"

@@ -1,14 +1,20 @@
 """What a run leaves on the disk, and whether a directory is free for a new run or holds this very one."""
 
 import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audioflow.errors import OutputError, RecipeError
-from audioflow.files import atomic_path, ensure_directory
+from audioflow.files import atomic_path, ensure_directory, is_leftover
 from audioflow.training.recipe import Recipe
 from audioflow.training.recipe_file import differing_fields, load_recipe, recipe_text
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,41 @@ class RunDirectory:
         """Audio and pictures made while training."""
         return self.path / "samples"
 
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep other processes out of the directory, which is made if need be, until the end or the death of this one.
+
+        Where the platform or the file system has no ``flock`` nothing is held.
+
+        Raises:
+            OutputError: another process trains in it, or it cannot be written to.
+        """
+        try:
+            import fcntl  # noqa: PLC0415 - not on every platform
+        except ImportError:
+            yield
+            return
+        if not self.path.is_dir():
+            ensure_directory(self.path)
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise OutputError(
+                f"{self.path} is in use: another process trains in it; wait for its end, or name a new directory."
+            ) from error
+        except OSError as error:
+            log.warning("%s cannot be locked (%s), so see that nobody else trains in it", self.path, error.strerror)
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # closing is not enough while a loading process still has a copy of the descriptor
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
     def open(self, recipe: Recipe, *, resume: bool = True) -> bool:
-        """Take the directory for a run and write the recipe into it.
+        """Take the directory for a run and write the recipe into it; what a killed run left half-written is removed.
 
         Args:
             recipe: what will be trained.
@@ -68,7 +107,8 @@ class RunDirectory:
             OutputError: the directory holds other files, or a run that may not be continued, or cannot be written.
             RecipeError: the run there was made by another recipe.
         """
-        occupied = self.path.is_dir() and any(self.path.iterdir())
+        leftovers = self._leftovers()
+        occupied = self.path.is_dir() and not set(self.path.iterdir()) <= leftovers
         if occupied and not self.recipe.is_file():
             raise OutputError(f"{self.path} holds other files and no run; name a new or empty directory.")
         if occupied and not resume:
@@ -76,6 +116,8 @@ class RunDirectory:
         if self.state.is_file():
             self._require_same(recipe)  # a run that ended before its first checkpoint binds nobody
         ensure_directory(self.path)
+        for path in leftovers:
+            path.unlink(missing_ok=True)
         with atomic_path(self.recipe) as temporary:
             temporary.write_text(recipe_text(recipe), encoding="utf-8")
         return self.state.is_file()
@@ -98,11 +140,22 @@ class RunDirectory:
             return []
         return [record for line in self.history.read_text(encoding="utf-8").splitlines() if (record := _parse(line))]
 
+    def measured(self, step: int) -> dict[str, Any] | None:
+        """Give the line of the history with the held-out likelihood after a step; None where it was not measured."""
+        lines = (record for record in self.read_history() if record["step"] == step)
+        return next((record for record in lines if "valid_nats_per_sample" in record), None)
+
     def forget_after(self, step: int) -> None:
         """Remove from the history what lies after the state that the run goes on from."""
         kept = [record for record in self.read_history() if record["step"] <= step]
         with atomic_path(self.history) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+
+    def _leftovers(self) -> set[Path]:
+        files = (self.recipe, self.last, self.best, self.history, self.state)
+        return {
+            found for file in files for found in file.parent.glob(f".{file.stem}-*") if is_leftover(found, [file.name])
+        }
 
     def _require_same(self, recipe: Recipe) -> None:
         differences = differing_fields(load_recipe(self.recipe), recipe)

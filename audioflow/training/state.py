@@ -1,7 +1,6 @@
 """All that a run needs to go on as if it had never stopped: weights, averages, optimizer, progress."""
 
 import math
-import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -77,7 +76,7 @@ def load_state(path: Path, modules: dict[str, nn.Module], optimizer: Optimizer) 
         optimizer.load_state_dict(state["optimizer"])
         return Progress(**state["progress"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} does not fit this run's model ({reason}); start a new run directory.") from error
 
 
@@ -86,7 +85,7 @@ def _read(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing, so the run cannot go on; start a new run directory.") from error
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch's reader raises almost anything on damaged bytes
         raise CheckpointError(f"{path} is not a readable training state; start a new run directory.") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a training state of format {FORMAT}; start a new run directory.")

@@ -1,5 +1,7 @@
 """One call that trains a vocoder, or goes on with a run."""
 
+import math
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +25,10 @@ class TrainReport:
         seconds: time used in all.
         parameters: number of trained values.
         loss: mean loss over the steps of the last log line, in nats per sample; None when no step was made.
-        valid_nats_per_sample: held-out log-likelihood at the end; None without held-out speech.
+        valid_nats_per_sample: held-out log-likelihood at the end; None without held-out speech, or if it is not finite.
         valid_bits_per_sample: the same as the code length of a 16-bit sample.
         dequantized: whether noise of one 16-bit step was added for both.
-        best_nats_per_sample: the highest held-out log-likelihood of the run.
+        best_nats_per_sample: the highest held-out log-likelihood of the run; None if there is none.
         best_step: the step that had it.
         samples_per_second: audio samples learned from in a second.
     """
@@ -57,14 +59,15 @@ def train(
 ) -> TrainReport:
     """Train a vocoder as a recipe says, or go on with the run that is in the directory.
 
-    The corpus is prepared first if need be. Going on gives the same losses as a run that was never stopped.
+    The corpus is prepared first if need be. With a budget of steps alone, going on gives the same losses as a run that
+    was never stopped; with minutes, the learning rate follows the clock, which never runs twice the same.
 
     Args:
         recipe: what to train.
         out_dir: the run directory; see `RunDirectory` for what is in it afterwards.
         device: where; ``auto`` takes a GPU when there is one.
-        devices: processes on each node; what torchrun says when left out, or 1.
-        nodes: number of nodes; what torchrun says when left out, or 1.
+        devices: processes on each node; what torchrun or Slurm says when left out, or 1.
+        nodes: number of nodes; what torchrun or Slurm says when left out, or 1.
         resume: whether a run in ``out_dir`` may be continued.
         progress_bar: whether a progress bar is shown.
 
@@ -72,20 +75,20 @@ def train(
         RecipeError: the run in ``out_dir`` was made by another recipe.
         CorpusError: the speech cannot be had.
         TrainingError: the device is not there, or the loss is not finite.
-        OutputError: the directory is occupied or cannot be written to.
+        OutputError: the directory is occupied, in use by another process, or cannot be written to.
         CheckpointError: the state of the run is damaged.
     """
     directory = RunDirectory(Path(out_dir))
     fabric = make_fabric(directory.path, recipe.train.precision, device, devices, nodes)
     fabric.launch()
-    resumed = on_first_process(fabric, lambda: directory.open(recipe, resume=resume))
-    prepared = PreparedCorpus(on_first_process(fabric, lambda: ensure_prepared(recipe)))
-    with stop_on_signals() as stop:
+    with ExitStack() as held:
+        on_first_process(fabric, lambda: held.enter_context(directory.hold()))
+        resumed = on_first_process(fabric, lambda: directory.open(recipe, resume=resume))
+        prepared = PreparedCorpus(on_first_process(fabric, lambda: ensure_prepared(recipe)))
+        stop = held.enter_context(stop_on_signals())
         loop = Loop(fabric, recipe, directory, prepared, resumed=resumed, bar=progress_bar)
-        try:
-            stopped_by = loop.run(stop)
-        finally:
-            loop.reporter.close()
+        held.callback(loop.reporter.close)
+        stopped_by = loop.run(stop)
     return _report(loop, stopped_by)
 
 
@@ -101,7 +104,7 @@ def _report(loop: Loop, stopped_by: str | None) -> TrainReport:
         valid_nats_per_sample=valid,
         valid_bits_per_sample=None if valid is None else bits_per_sample(valid),
         dequantized=loop.recipe.train.dequantize,
-        best_nats_per_sample=None if valid is None else progress.best_nats,
+        best_nats_per_sample=progress.best_nats if math.isfinite(progress.best_nats) else None,
         best_step=progress.best_step,
         samples_per_second=loop.meter.samples_per_second,
     )

@@ -1,6 +1,7 @@
 """The likelihood of held-out speech, always with the same utterances and the same noise."""
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,10 @@ from audioflow.audio import dequantize
 from audioflow.corpora.prepared import PreparedCorpus
 from audioflow.corpora.records import Entry
 from audioflow.training.batches import Batch
-from audioflow.training.objectives.likelihood import HasLogProb
 from audioflow.training.processes import summed
 from audioflow.training.recipe import DataConfig
 from audioflow.training.seeds import generator_for
+from audioflow.vocoders import Vocoder
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,8 @@ class HeldOut:
             log.warning("%s has no held-out utterance, so nothing is validated", prepared.directory)
         return cls(tuple(_read(prepared, entries, frames, voiced)))
 
-    def nats_per_sample(self, vocoder: HasLogProb, fabric: Fabric, *, noisy: bool) -> float:
-        """Measure the mean log-likelihood over all samples, split over the processes.
+    def nats_per_sample(self, vocoder: Vocoder, fabric: Fabric, *, noisy: bool) -> float:
+        """Measure the mean log-likelihood over all samples that the model scores, split over the processes.
 
         Args:
             vocoder: the model to measure.
@@ -59,9 +60,10 @@ class HeldOut:
                 wav = dequantize(batch.wav, generator_for("valid", batch.ids[0])) if noisy else batch.wav
                 here = Batch(wav, batch.mel, batch.ids, batch.speaker).to(fabric.device)
                 log_prob = vocoder.log_prob(here.wav, here.mel, None, here.speaker)
-                totals += torch.tensor([float(log_prob.double().sum()), wav.numel()], dtype=torch.float64)
-        nats, samples = summed(fabric, totals)
-        return nats / samples
+                samples = vocoder.scored_samples(here.mel.shape[-1]) * len(batch.ids)
+                totals += torch.tensor([float(log_prob.double().sum()), samples], dtype=torch.float64)
+        nats, count = summed(fabric, totals)
+        return nats / count if count else math.nan
 
 
 def _read(prepared: PreparedCorpus, entries: Sequence[Entry], frames: int, voiced: bool) -> Iterator[Batch]:

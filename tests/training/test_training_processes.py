@@ -9,7 +9,9 @@ import time
 
 import pytest
 
+from audioflow.errors import TrainingError
 from audioflow.training import RunDirectory, recipe_text
+from audioflow.training.processes import make_fabric
 from audioflow.vocoders import load, read_header
 
 SCRIPT = """
@@ -40,7 +42,7 @@ if devices != "1":  # say what each process saw and ended with
         Path(f"{out}-rank{self.fabric.global_rank}.json").write_text(json.dumps(told))
 
     Loop._step, Loop._finish = look, tell
-train(load_recipe(recipe), out, "cpu", devices=None if devices == "torchrun" else int(devices))
+train(load_recipe(recipe), out, "cpu", devices=int(devices) if devices.isdigit() else None)
 """
 
 
@@ -58,9 +60,11 @@ def command(tmp_path):
 
 @pytest.fixture
 def clean_environment():
-    return {key: value for key, value in os.environ.items() if "RANK" not in key and "WORLD" not in key} | {
-        "OMP_NUM_THREADS": "1"
-    }
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if not {"RANK", "WORLD", "SLURM", "MASTER"} & set(key.split("_"))
+    } | {"OMP_NUM_THREADS": "1"}
 
 
 @pytest.mark.slow
@@ -106,3 +110,44 @@ def test_two_processes_share_the_data_and_agree(launcher, tiny, command, tmp_pat
     wavs = [wav for rank in told for wav in rank["wavs"]]
     assert len(set(wavs)) == len(wavs) == 2 * 3 * 2
     assert load(tmp_path / "run").name == "wavenet"
+
+
+@pytest.fixture
+def slurm(monkeypatch, tmp_path):
+    """Give the rank and the number of processes as one task of Slurm's sees them."""
+
+    def make(variables, **options):
+        monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+        monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
+        for key, value in variables.items():
+            monkeypatch.setenv(f"SLURM_{key}", value)
+        monkeypatch.setenv("SLURM_NTASKS_PER_NODE", variables.get("NTASKS_PER_NODE", ""))  # so that it is undone
+        if "NTASKS_PER_NODE" not in variables:
+            del os.environ["SLURM_NTASKS_PER_NODE"]
+        fabric = make_fabric(tmp_path, "32-true", "cpu", **options)
+        return fabric.global_rank, fabric.local_rank, fabric.world_size
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"NTASKS": "2", "PROCID": "1", "LOCALID": "1"}, (1, 1, 2)),
+        ({"NTASKS": "2", "NNODES": "1", "NTASKS_PER_NODE": "2", "PROCID": "0", "LOCALID": "0"}, (0, 0, 2)),
+        ({"NTASKS": "4", "NNODES": "2", "PROCID": "3", "LOCALID": "1", "NODEID": "1"}, (3, 1, 4)),
+        ({"NTASKS": "1", "PROCID": "0", "LOCALID": "0"}, (0, 0, 1)),
+        ({"NTASKS": "4", "PROCID": "0", "LOCALID": "0", "JOB_NAME": "interactive"}, (0, 0, 1)),
+    ],
+    ids=["tasks", "tasks-per-node", "nodes", "one", "interactive"],
+)
+def test_slurm_says_how_many_processes_there_are(variables, expected, slurm):
+    assert slurm({"NODEID": "0", **variables}) == expected
+
+
+def test_other_processes_than_slurm_has_started_are_refused(slurm):
+    task = {"NTASKS": "2", "NNODES": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}
+    with pytest.raises(TrainingError, match=r"Slurm started 2 process.* but 3 on each of 1 node"):
+        slurm(task, devices=3)
+    with pytest.raises(TrainingError, match=r"Slurm started 3 process"):
+        slurm({**task, "NTASKS": "3", "NNODES": "2"})

@@ -131,3 +131,19 @@ def test_a_wrong_override_is_named(override, write):
     with pytest.raises(RecipeError) as caught:
         load_recipe(write(), [override])
     assert repr(override) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("name: 2024-13-45", "month must be in 1..12"),
+        ("name: " + "[" * 1000, "nested too deeply"),
+        ("name: " + "1" * 5000, "digits"),
+    ],
+    ids=["date", "nesting", "digits"],
+)
+def test_a_value_that_yaml_cannot_make_is_no_traceback(text, problem, write):
+    with pytest.raises(RecipeError, match=rf"recipe.yaml is not valid YAML: .*{problem}"):
+        load_recipe(write(text))
+    with pytest.raises(RecipeError, match="has a value that is not valid YAML"):
+        load_recipe(write(), [text.replace(": ", "=")])

@@ -93,8 +93,8 @@ def test_training_makes_the_likelihood_better(tiny, tmp_path):
     first = make_loop(recipe, tmp_path / "first")
     before = first.held_out.nats_per_sample(first.average.module, first.fabric, noisy=True)
     report = train(recipe, tmp_path / "run", "cpu")
-    assert report.valid_nats_per_sample > before + 0.3
-    assert losses(tmp_path / "run")[60] < losses(tmp_path / "run")[1] - 0.3
+    assert report.valid_nats_per_sample > before + 0.1
+    assert losses(tmp_path / "run")[60] < losses(tmp_path / "run")[1] - 0.1
 
 
 def test_the_checkpoint_scores_what_validation_said(tiny, tmp_path):
