@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from audioflow.errors import TrainingError
 from audioflow.training import RunDirectory, recipe_text
@@ -115,6 +116,7 @@ def test_two_processes_share_the_data_and_agree(launcher, tiny, command, tmp_pat
 @pytest.fixture
 def slurm(monkeypatch, tmp_path):
     """Give the rank and the number of processes as one task of Slurm's sees them."""
+    monkeypatch.setattr(rank_zero_only, "rank", rank_zero_only.rank, raising=False)  # Fabric keeps it for the process
 
     def make(variables, **options):
         monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
