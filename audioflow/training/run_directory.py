@@ -76,7 +76,10 @@ class RunDirectory:
             return
         if not self.path.is_dir():
             ensure_directory(self.path)
-        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be read: {error.strerror or error}.") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
