@@ -26,8 +26,8 @@ Examples:
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[FIELD=VALUE]...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory of the run.")
-@click.option("--devices", type=click.IntRange(min=1), help="Processes on each node.  [default: 1, or torchrun's]")
-@click.option("--nodes", type=click.IntRange(min=1), help="Nodes.  [default: 1, or torchrun's]")
+@click.option("--devices", type=click.IntRange(min=1), help="Processes a node; else what torchrun or Slurm says, or 1.")
+@click.option("--nodes", type=click.IntRange(min=1), help="Nodes; else what torchrun or Slurm says, or 1.")
 @device_option
 @json_option
 @verbose_option
