@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from audioflow.distributions.base import OutputLaw, choose, soft_floor
+from audioflow.distributions.base import OutputLaw, soft_floor
+from audioflow.distributions.mixture import Mixture
 
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -53,48 +54,27 @@ class Gaussian(OutputLaw):
         return torch.cat([mean * torch.exp(level), raw + level], dim=1)
 
 
-class GaussianMixture(OutputLaw):
-    r"""A mixture of ``K`` Gaussians: ``params`` are ``K`` logits, ``K`` means, ``K`` log-scales.
+class GaussianMixture(Mixture):
+    r"""A mixture of ``K`` Gaussians.
 
     .. math:: \log p(x) = \log \sum_k \pi_k\, N(x; \mu_k, e^{2 s_k}), \qquad \pi = \text{softmax}(\text{logits})
 
     Args:
-        components: ``K``.
+        components: ``K``; ``params`` are ``K`` logits, ``K`` means, ``K`` log-scales.
         min_log_scale: floor of the log standard deviations.
     """
 
-    noise_channels = 2
-
-    def __init__(self, components: int = 10, min_log_scale: float = -11.5) -> None:
-        self.components = components
-        self.parameter_channels = 3 * components
-        self.min_log_scale = min_log_scale
-
     @override
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        logits, mean, raw = params.chunk(3, dim=1)
-        parts = normal_log_density(x, mean, soft_floor(raw, self.min_log_scale))
-        return torch.logsumexp(torch.log_softmax(logits, dim=1) + parts, dim=1)
+        log_weights, mean, log_scale = self.parts(params)
+        return torch.logsumexp(log_weights + normal_log_density(x, mean, log_scale), dim=1)
 
     @override
     def sample(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
-        logits, mean, raw = params.chunk(3, dim=1)
-        index, _ = choose(logits, noise[:, :1], temperature)
-        log_scale = soft_floor(raw.gather(1, index), self.min_log_scale)
-        return mean.gather(1, index) + temperature * log_scale.exp() * noise[:, 1:]
-
-    @override
-    def at_level(self, outputs: Tensor, level: Tensor) -> Tensor:
-        return mixture_at_level(outputs, level)
+        mean, scale = self.component(params, noise[:, :1], temperature)
+        return mean + scale * noise[:, 1:]
 
 
 def normal_log_density(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     """Elementwise log N(x; mean, exp(log_scale)^2)."""
     return -0.5 * ((x - mean) * torch.exp(-log_scale)).square() - log_scale - LOG_SQRT_2PI
-
-
-def mixture_at_level(outputs: Tensor, level: Tensor) -> Tensor:
-    """Logits as they are; locations, spread over two standard deviations on either side; log-scales."""
-    logits, mean, raw = outputs.chunk(3, dim=1)
-    centres = torch.linspace(-2, 2, logits.shape[1]) if logits.shape[1] > 1 else torch.zeros(1)
-    return torch.cat([logits, (mean + centres.to(mean)[:, None]) * torch.exp(level), raw + level], dim=1)

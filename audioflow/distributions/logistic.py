@@ -8,14 +8,14 @@ from torch.nn.functional import logsigmoid
 from typing_extensions import override
 
 from audioflow.audio import AMPLITUDE_STEP
-from audioflow.distributions.base import OutputLaw, choose, soft_floor, uniform
-from audioflow.distributions.gaussian import mixture_at_level
+from audioflow.distributions.base import uniform
+from audioflow.distributions.mixture import Mixture
 
 LOWEST = -1.0
 HIGHEST = 1.0 - AMPLITUDE_STEP
 
 
-class DiscretizedLogisticMixture(OutputLaw):
+class DiscretizedLogisticMixture(Mixture):
     r"""A mixture of ``K`` logistics, integrated over the cells of the 16-bit grid.
 
     The mass of grid value ``v`` is, with half a step :math:`\delta = 2^{-16}`,
@@ -35,17 +35,9 @@ class DiscretizedLogisticMixture(OutputLaw):
         van den Oord et al., "Parallel WaveNet", 2017, https://arxiv.org/abs/1711.10433
     """
 
-    noise_channels = 2
-
-    def __init__(self, components: int = 10, min_log_scale: float = -11.5) -> None:
-        self.components = components
-        self.parameter_channels = 3 * components
-        self.min_log_scale = min_log_scale
-
     @override
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        logits, mean, raw = params.chunk(3, dim=1)
-        log_scale = soft_floor(raw, self.min_log_scale)
+        log_weights, mean, log_scale = self.parts(params)
         value = to_grid(x)
         half = AMPLITUDE_STEP / 2
         upper = (value + half - mean) * torch.exp(-log_scale)
@@ -53,19 +45,13 @@ class DiscretizedLogisticMixture(OutputLaw):
         inner = logsigmoid(upper) + logsigmoid(-lower) + log1mexp(math.log(AMPLITUDE_STEP) - log_scale)
         log_mass = torch.where(value <= LOWEST, logsigmoid(upper), inner)
         log_mass = torch.where(value >= HIGHEST, logsigmoid(-lower), log_mass)
-        total = torch.logsumexp(torch.log_softmax(logits, dim=1) + log_mass, dim=1)
+        total = torch.logsumexp(log_weights + log_mass, dim=1)
         return total - math.log(AMPLITUDE_STEP)
 
     @override
     def sample(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
-        logits, mean, raw = params.chunk(3, dim=1)
-        index, _ = choose(logits, noise[:, :1], temperature)
-        scale = temperature * soft_floor(raw.gather(1, index), self.min_log_scale).exp()
-        return to_grid(mean.gather(1, index) + scale * torch.logit(uniform(noise[:, 1:])))
-
-    @override
-    def at_level(self, outputs: Tensor, level: Tensor) -> Tensor:
-        return mixture_at_level(outputs, level)
+        mean, scale = self.component(params, noise[:, :1], temperature)
+        return to_grid(mean + scale * torch.logit(uniform(noise[:, 1:])))
 
 
 def to_grid(x: Tensor) -> Tensor:

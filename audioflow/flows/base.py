@@ -99,36 +99,45 @@ class Chain(Bijection):
         return math.lcm(*(bijection.time_multiple for bijection in self._maps()))
 
 
-class Invert(Bijection):
-    """The same map with its two directions exchanged."""
+class Wrapper(Bijection):
+    """A map around another one, whose facts are the same where it does not say otherwise."""
 
-    def __init__(self, bijection: Bijection) -> None:
+    def __init__(self, inner: Bijection) -> None:
         super().__init__()
-        self.bijection = bijection
+        self.inner = inner
+
+    @property
+    @override
+    def sequential(self) -> Direction | None:
+        return self.inner.sequential
+
+    @property
+    @override
+    def constant_log_det(self) -> bool:
+        return self.inner.constant_log_det
+
+    @property
+    @override
+    def time_multiple(self) -> int:
+        return self.inner.time_multiple
+
+
+class Invert(Wrapper):
+    """The same map with its two directions exchanged."""
 
     @override
     def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.bijection.to_data(x, cond, mask)
+        return self.inner.to_data(x, cond, mask)
 
     @override
     def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.bijection.to_noise(z, cond, mask)
+        return self.inner.to_noise(z, cond, mask)
 
     @property
     @override
     def sequential(self) -> Direction | None:
         exchanged: dict[Direction | None, Direction | None] = {"to_data": "to_noise", "to_noise": "to_data", None: None}
-        return exchanged[self.bijection.sequential]
-
-    @property
-    @override
-    def constant_log_det(self) -> bool:
-        return self.bijection.constant_log_det
-
-    @property
-    @override
-    def time_multiple(self) -> int:
-        return self.bijection.time_multiple
+        return exchanged[self.inner.sequential]
 
 
 def no_log_det(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from audioflow.flows.base import Bijection, Direction, no_log_det
+from audioflow.flows.base import Bijection, Wrapper, no_log_det
 from audioflow.nets.masks import masked
 
 
@@ -21,6 +21,8 @@ def squeeze(x: Tensor, factor: int) -> Tensor:
                            b1 b3
     """
     batch, channels, steps = x.shape
+    if steps % factor:
+        raise ValueError(f"{steps} steps cannot be squeezed by {factor}: the length must be a multiple of it")
     x = x.reshape(batch, channels, steps // factor, factor).transpose(2, 3)
     return x.reshape(batch, channels * factor, steps // factor)
 
@@ -32,7 +34,7 @@ def unsqueeze(x: Tensor, factor: int) -> Tensor:
     return x.reshape(batch, channels // factor, steps * factor)
 
 
-class Squeezed(Bijection):
+class Squeezed(Wrapper):
     """A map that works on the signal folded ``factor`` times, and gives it back unfolded.
 
     ``z = unsqueeze(f(squeeze(x)))``; the log-determinant is that of ``f``, since folding moves values only. ``cond``
@@ -44,9 +46,8 @@ class Squeezed(Bijection):
     """
 
     def __init__(self, factor: int, inner: Bijection) -> None:
-        super().__init__()
+        super().__init__(inner)
         self.factor = factor
-        self.inner = inner
 
     @override
     def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -64,21 +65,11 @@ class Squeezed(Bijection):
 
     @property
     @override
-    def sequential(self) -> Direction | None:
-        return self.inner.sequential
-
-    @property
-    @override
-    def constant_log_det(self) -> bool:
-        return self.inner.constant_log_det
-
-    @property
-    @override
     def time_multiple(self) -> int:
         return self.factor * self.inner.time_multiple
 
 
-class FactorOut(Bijection):
+class FactorOut(Wrapper):
     """Let the first channels become noise as they are, and map the rest on.
 
     ``z = [x_1 ... x_k, f(x_{k+1} ... x_C)]``: the early outputs of WaveGlow, the multi-scale architecture of RealNVP.
@@ -90,9 +81,8 @@ class FactorOut(Bijection):
     """
 
     def __init__(self, channels: int, inner: Bijection) -> None:
-        super().__init__()
+        super().__init__(inner)
         self.channels = channels
-        self.inner = inner
 
     @override
     def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -103,21 +93,6 @@ class FactorOut(Bijection):
     def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         rest, log_det = self.inner.to_data(z[:, self.channels :], cond, mask)
         return torch.cat([masked(z[:, : self.channels], mask), rest], dim=1), log_det
-
-    @property
-    @override
-    def sequential(self) -> Direction | None:
-        return self.inner.sequential
-
-    @property
-    @override
-    def constant_log_det(self) -> bool:
-        return self.inner.constant_log_det
-
-    @property
-    @override
-    def time_multiple(self) -> int:
-        return self.inner.time_multiple
 
 
 class Permutation(Bijection):

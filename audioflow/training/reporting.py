@@ -37,7 +37,12 @@ class Reporter:
         self.board = cast(TensorBoardLogger, fabric.logger)
         layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
         self.bar = tqdm(
-            total=1.0, initial=used, bar_format=layout, desc=directory.path.name, disable=not (bar and self.active)
+            total=1.0,
+            initial=used,
+            bar_format=layout,
+            desc=directory.path.name,
+            smoothing=0,  # the time left by the mean speed: a step and a validation differ too much for a recent one
+            disable=not (bar and self.active),
         )
         self.shown: dict[str, str] = {}
 
