@@ -31,7 +31,7 @@ def demo(*, minutes: float, seconds: float, out: Path, device: "DeviceName", as_
     """Train a small WaveNet and a small flow on a minute of bundled speech, and compare all ways of sampling.
 
     Prints a table and writes a page with sound and pictures to the directory. Needs no network. So little training
-    makes speech that can be recognised, not speech that is good.
+    gives the rhythm of speech and something of its vowels, under noise.
     """
     from audioflow.jobs.demo import PAGE  # noqa: PLC0415 - torch is slow to import, and --help shall be quick
     from audioflow.jobs.demo import demo as run_demo  # noqa: PLC0415
