@@ -151,7 +151,10 @@ class Vocoder(nn.Module, ABC):
         given = self._given(mel, frame_mask, speaker)
         x = self._generate(noise, given, temperature, self._engine(engine), progress)
         x = x[..., : mel.shape[-1] * self.contract.hop_length]
-        x = masked(x, repeat_mask(frame_mask, self.contract.hop_length))
+        mask = repeat_mask(frame_mask, self.contract.hop_length)
+        if mask is not None:
+            # Not a product: what a model feeds itself after an utterance's end need not be finite.
+            x = x.masked_fill(mask == 0, 0.0)
         return functional.pad(x[:, 0].clamp(-1.0, 1.0), (0, samples - x.shape[-1]))
 
     def forward(self, mel: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
