@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from audioflow.nets.masked_convolution import MaskedConv1d
 from audioflow.nets.masks import masked
-from audioflow.nets.weight_norm import weight_normed
+from audioflow.nets.sight import Sight
 
 
 def dilation_cycle(layers: int, cycle: int) -> list[int]:
@@ -31,14 +32,17 @@ class GatedStack(nn.Module):
         \text{skip} \mathrel{+}= S_l g
 
     Args:
-        channels: residual channels; the gate has as many.
+        channels: residual channels.
         skip_channels: channels of the result.
         cond_channels: channels of ``cond``; 0 for an unconditional stack.
         dilations: one per layer.
-        kernel_size: taps of every dilated convolution; odd when not causal.
-        causal: whether step ``t`` sees steps up to ``t`` only, or as many on either side.
+        kernel_size: taps of every dilated convolution; odd when both sides are seen.
+        sight: ``past``: step ``t`` sees steps up to ``t`` only; ``all``: as many on either side.
+        gate_channels: channels of each gate; as many as residual ones by default.
         speaker_channels: channels of a global (speaker) embedding; 0 for none.
         residual_scale: ``rho``; 1 in WaveGlow, the square root of 1/2 in most autoregressive WaveNets.
+        degrees: degree of each residual, gate and skip channel, see :mod:`audioflow.nets.sight`; all three kinds have as
+            many channels then. By default every channel sees every other.
 
     References:
         van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, https://arxiv.org/abs/1609.03499
@@ -52,42 +56,49 @@ class GatedStack(nn.Module):
         dilations: Sequence[int],
         kernel_size: int,
         *,
-        causal: bool,
+        sight: Sight,
+        gate_channels: int | None = None,
         speaker_channels: int = 0,
         residual_scale: float = 1.0,
+        degrees: Tensor | None = None,
     ) -> None:
         super().__init__()
-        if not causal and kernel_size % 2 == 0:
-            raise ValueError(f"a stack that is not causal needs an odd kernel_size, not {kernel_size}")
+        gates = self.gate_channels = gate_channels or channels
+        if degrees is not None and not channels == gates == skip_channels == len(degrees):
+            raise ValueError("a stack with degrees has as many gate and skip channels as residual ones")
         self.channels = channels
         self.dilations = list(dilations)
-        self.kernel_size = kernel_size
-        self.causal = causal
         self.residual_scale = residual_scale
         layers = len(self.dilations)
         last = layers - 1
+        twice = None if degrees is None else degrees.repeat(2)
         self.convolutions = nn.ModuleList(
-            weight_normed(nn.Conv1d(channels, 2 * channels, kernel_size, dilation=d)) for d in self.dilations
+            MaskedConv1d(
+                channels, 2 * gates, kernel_size, dilation=d, sight=sight, in_degrees=degrees, out_degrees=twice
+            )
+            for d in self.dilations
         )
         # The last layer has no residual output: nobody would read it.
         self.outputs = nn.ModuleList(
-            weight_normed(nn.Conv1d(channels, skip_channels + (channels if layer < last else 0), 1))
+            MaskedConv1d(
+                gates,
+                skip_channels + (channels if layer < last else 0),
+                in_degrees=degrees,
+                out_degrees=twice if layer < last else degrees,
+            )
             for layer in range(layers)
         )
-        self.condition = weight_normed(nn.Conv1d(cond_channels, 2 * channels * layers, 1)) if cond_channels else None
-        self.speaker = (
-            weight_normed(nn.Conv1d(speaker_channels, 2 * channels * layers, 1, bias=False))
-            if speaker_channels
-            else None
-        )
+        # What the mel and the speaker say may be seen by all.
+        self.condition = MaskedConv1d(cond_channels, 2 * gates * layers) if cond_channels else None
+        self.speaker = MaskedConv1d(speaker_channels, 2 * gates * layers, bias=False) if speaker_channels else None
 
     @property
     def context(self) -> int:
-        """Steps that are seen before the current one (and, when not causal, half of them after it instead)."""
-        return (self.kernel_size - 1) * sum(self.dilations)
+        """Steps that are seen before the current one (where both sides are seen, half of them lie after it)."""
+        return sum(max(c.offsets) - min(c.offsets) for c in self.convolutions)  # type: ignore[arg-type,union-attr,misc]
 
     def project(self, cond: Tensor | None, speaker: Tensor | None = None) -> Tensor | None:
-        """Conditioning of all layers: ``cond [B, M, T]``, ``speaker [B, S]`` -> ``[B, 2 * channels * L, T]``."""
+        """Conditioning of all layers: ``cond [B, M, T]``, ``speaker [B, S]`` -> ``[B, 2 * gate_channels * L, T]``."""
         projected = None
         if self.condition is not None and cond is not None:
             projected = self.condition(cond)
@@ -97,11 +108,11 @@ class GatedStack(nn.Module):
         return projected
 
     def shares(self, cond: Tensor | None, speaker: Tensor | None = None) -> Iterator[Tensor | None]:
-        """The same layer by layer, ``[B, 2 * channels, T]`` each: a long signal needs memory for one at a time."""
+        """The same layer by layer, ``[B, 2 * gate_channels, T]`` each: a long signal needs memory for one at a time."""
         voice = None if self.speaker is None or speaker is None else self.speaker(speaker[..., None])
         weight = None if self.condition is None or cond is None else self.condition.weight
         for layer in range(len(self.dilations)):
-            rows = slice(2 * self.channels * layer, 2 * self.channels * (layer + 1))
+            rows = slice(2 * self.gate_channels * layer, 2 * self.gate_channels * (layer + 1))
             share = None if voice is None else voice[:, rows]
             if weight is not None:
                 bias = self.condition.bias[rows]  # type: ignore[union-attr,index]
@@ -116,7 +127,7 @@ class GatedStack(nn.Module):
 
         Args:
             x: ``[B, channels, T]``, zero outside the mask.
-            projected: ``[B, 2 * channels * L, T]`` (or ``T = 1``) from :meth:`project`, or :meth:`shares`.
+            projected: ``[B, 2 * gate_channels * L, T]`` (or ``T = 1``) from :meth:`project`, or :meth:`shares`.
             mask: ``[B, 1, T]`` or ``None``.
 
         Returns:
@@ -127,9 +138,9 @@ class GatedStack(nn.Module):
         if isinstance(projected, Tensor):
             shares = projected.chunk(count, dim=1)
         skips: Tensor | None = None
-        layers = zip(self.convolutions, self.outputs, self.dilations, shares, strict=True)
-        for layer, (convolution, output, dilation, share) in enumerate(layers):
-            a = convolution(self._pad(x, dilation))
+        layers = zip(self.convolutions, self.outputs, shares, strict=True)
+        for layer, (convolution, output, share) in enumerate(layers):
+            a = convolution(x)
             if share is not None:
                 a = a + share
             filter_, gate = a.chunk(2, dim=1)
@@ -142,7 +153,3 @@ class GatedStack(nn.Module):
             skips = skip if skips is None else skips + skip
         assert skips is not None  # noqa: S101  (a stack has at least one layer)
         return masked(skips, mask)
-
-    def _pad(self, x: Tensor, dilation: int) -> Tensor:
-        reach = (self.kernel_size - 1) * dilation
-        return functional.pad(x, (reach, 0) if self.causal else (reach // 2, reach // 2))

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from audioflow.nets.gated_stack import GatedStack, dilation_cycle
+from audioflow.nets.masked_convolution import MaskedConv1d
 from audioflow.nets.masks import full_precision, masked, wide
-from audioflow.nets.weight_norm import weight_normed
 
 
 class WaveNetConditioner(nn.Module):
@@ -39,16 +39,16 @@ class WaveNetConditioner(nn.Module):
         kernel_size: int = 3,
     ) -> None:
         super().__init__()
-        self.start = weight_normed(nn.Conv1d(in_channels, channels, 1))
+        self.start = MaskedConv1d(in_channels, channels)
         self.stack = GatedStack(
             channels,
             channels,
             cond_channels,
             dilation_cycle(layers, layers),
             kernel_size,
-            causal=False,
+            sight="all",
         )
-        self.end = nn.Conv1d(channels, out_channels, 1)
+        self.end = MaskedConv1d(channels, out_channels, normed=False)
         nn.init.zeros_(self.end.weight)
         nn.init.zeros_(self.end.bias)  # type: ignore[arg-type]
 
@@ -109,6 +109,8 @@ class CausalWaveNet(nn.Module):
         front_kernel_size: taps of the first convolution.
         linear_taps: inputs that the result sees directly; 0 for none, as in the literature.
         speaker_channels: channels of a speaker embedding; 0 for none.
+        gate_channels: channels of each gate; as many as residual ones by default.
+        front_relu: whether a ReLU follows the first convolution, as in ClariNet.
 
     References:
         van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, https://arxiv.org/abs/1609.03499
@@ -128,28 +130,34 @@ class CausalWaveNet(nn.Module):
         front_kernel_size: int = 1,
         linear_taps: int = 0,
         speaker_channels: int = 0,
+        gate_channels: int | None = None,
+        *,
+        front_relu: bool = False,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
-        self.front = weight_normed(nn.Conv1d(in_channels, channels, front_kernel_size))
+        self.front = MaskedConv1d(in_channels, channels, front_kernel_size, sight="before")
+        self.front_relu = front_relu
         self.stack = GatedStack(
             channels,
             skip_channels,
             cond_channels,
             dilation_cycle(layers, cycle),
             kernel_size,
-            causal=True,
+            sight="past",
+            gate_channels=gate_channels,
             speaker_channels=speaker_channels,
             residual_scale=0.5**0.5,
         )
         self.skip_scale = layers**-0.5
-        self.hidden = weight_normed(nn.Conv1d(skip_channels, skip_channels, 1))
-        self.end = nn.Conv1d(skip_channels, out_channels, 1)
+        self.hidden = MaskedConv1d(skip_channels, skip_channels)
+        self.end = MaskedConv1d(skip_channels, out_channels, normed=False)
         nn.init.zeros_(self.end.weight)
         nn.init.zeros_(self.end.bias)  # type: ignore[arg-type]
         self.linear_taps = linear_taps
-        self.linear = nn.Conv1d(in_channels, out_channels, linear_taps, bias=False) if linear_taps else None
-        if self.linear is not None:
+        self.linear = None
+        if linear_taps:
+            self.linear = MaskedConv1d(in_channels, out_channels, linear_taps, sight="before", bias=False, normed=False)
             nn.init.zeros_(self.linear.weight)
 
     @property
@@ -172,20 +180,21 @@ class CausalWaveNet(nn.Module):
 
         Args:
             x: ``[B, in, T]``; the output at ``t`` sees ``x[..., :t]``.
-            projected: ``[B, 2 * channels * L, T]`` from :meth:`project`, or :meth:`shares`.
+            projected: ``[B, 2 * gate_channels * L, T]`` from :meth:`project`, or :meth:`shares`.
             mask: ``[B, 1, T]`` or ``None``.
 
         Returns:
             ``[B, out, T]``, in float32 or wider also under autocast.
         """
         with full_precision(x):
-            h = masked(self.front(_past(x, self.front.kernel_size[0])), mask)
+            h = self.front(wide(x))
+            h = masked(functional.relu(h) if self.front_relu else h, mask)
         skips = self.stack(h, projected, mask) * self.skip_scale
         hidden = self.hidden(functional.relu(skips))
         with full_precision(x):
             out = self.end(functional.relu(wide(hidden)))
             if self.linear is not None:
-                out = out + self.linear(_past(x, self.linear_taps))
+                out = out + self.linear(wide(x))
             return masked(out, mask)
 
     def init_state(self, batch: int) -> StepState:
@@ -211,7 +220,7 @@ class CausalWaveNet(nn.Module):
         Args:
             state: from :meth:`init_state` or the step before; consumed, its rings are written in place.
             x: the sample before this step (zeros before the first), ``[B, in]``.
-            projected: conditioning of this step, ``[B, 2 * channels * L]``.
+            projected: conditioning of this step, ``[B, 2 * gate_channels * L]``.
 
         Returns:
             The output at this step, ``[B, out]``, and the state for the next.
@@ -222,6 +231,8 @@ class CausalWaveNet(nn.Module):
         state.window = torch.cat([state.window[:, self.in_channels :], x], dim=1)
         matrix, bias = state.front
         h = torch.addmm(bias, state.window[:, -matrix.shape[0] :], matrix)
+        if self.front_relu:
+            h = functional.relu(h)
         skips: Tensor | None = None
         for layer, dilation in enumerate(stack.dilations):
             a = self._tap(state, layer, h, dilation)
@@ -262,11 +273,6 @@ class CausalWaveNet(nn.Module):
             ring = state.past[index] = ring.clone()
         ring[:, state.step % ring.shape[1]] = x
         return result
-
-
-def _past(x: Tensor, taps: int) -> Tensor:
-    """``x [B, C, T]`` so that a convolution of ``taps`` sees strictly the past: zeros in front, the last dropped."""
-    return functional.pad(wide(x), (taps, 0))[..., :-1]
 
 
 def _flat(layer: nn.Conv1d) -> Tensor:

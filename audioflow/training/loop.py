@@ -118,7 +118,8 @@ class Loop:
         """
         if self._ended_before():
             return None
-        started = time.monotonic() - self.progress.elapsed
+        clock = time.process_time if self.recipe.train.clock == "cpu" else time.monotonic
+        started = clock() - self.progress.elapsed
         batches = self._batches(self.progress.step * self.recipe.train.accumulate, self.fabric.global_rank)
         signal_name: str | None = None
         if self.progress.step == 0:
@@ -126,7 +127,7 @@ class Loop:
         while self.used < 1 and signal_name is None:
             before = (self.progress.step, self.progress.elapsed)
             grad_norm = self._step(batches)
-            self.progress.elapsed, signal_name = self._agree(time.monotonic() - started, stop.signal_name)
+            self.progress.elapsed, signal_name = self._agree(clock() - started, stop.signal_name)
             self._housekeeping(before, grad_norm)
         self._finish()
         return signal_name

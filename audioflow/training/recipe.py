@@ -89,6 +89,8 @@ class TrainConfig(_Section):
     Attributes:
         steps: budget in optimizer steps. With ``minutes`` too, the run ends at whichever comes first.
         minutes: budget in minutes of training, validation and checkpoints included.
+        clock: what ``minutes`` and times such as ``5m`` count: ``wall`` is time passed; ``cpu`` is time that the
+            processor worked for this process, all threads together, so that runs on a busy machine can be compared.
         learning_rate: highest learning rate.
         warmup_steps: steps over which the learning rate rises.
         schedule: ``cosine`` over the budget, ``constant``, or ``halving``.
@@ -112,6 +114,7 @@ class TrainConfig(_Section):
 
     steps: Positive | None = None
     minutes: Annotated[float, Field(gt=0)] | None = None
+    clock: Literal["wall", "cpu"] = "wall"
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     schedule: Schedule = "cosine"

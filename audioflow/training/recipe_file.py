@@ -25,6 +25,7 @@ FREE_TO_CHANGE = frozenset(
         "data.workers",
         "train.steps",
         "train.minutes",
+        "train.clock",
         "train.validate_every",
         "train.sample_every",
         "train.sample_seconds",
