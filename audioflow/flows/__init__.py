@@ -1,19 +1,34 @@
-"""The bijections, and their combinators."""
+"""The bijections, their combinators, and the densities made of them."""
 
-from audioflow.flows.autoregressive import CausalAffine
+from audioflow.flows.autoregressive import IAF, MAF
 from audioflow.flows.base import Bijection, Chain, Invert
-from audioflow.flows.coupling import AffineCoupling
+from audioflow.flows.bases import Base, DiagonalNormal, Logistic, MelNormal, StandardNormal
+from audioflow.flows.causal import CausalAffine
+from audioflow.flows.coupling import AdditiveCoupling, AffineCoupling, ChannelSplit, Checkerboard, Coupling
+from audioflow.flows.flow import Flow
 from audioflow.flows.linear import InvertibleConv1x1
 from audioflow.flows.reshape import FactorOut, Permutation, Squeezed
 
 __all__ = [
+    "IAF",
+    "MAF",
+    "AdditiveCoupling",
     "AffineCoupling",
+    "Base",
     "Bijection",
     "CausalAffine",
     "Chain",
+    "ChannelSplit",
+    "Checkerboard",
+    "Coupling",
+    "DiagonalNormal",
     "FactorOut",
+    "Flow",
     "Invert",
     "InvertibleConv1x1",
+    "Logistic",
+    "MelNormal",
     "Permutation",
     "Squeezed",
+    "StandardNormal",
 ]

@@ -1,5 +1,6 @@
-"""Affine coupling: one half of the channels passes and decides how the other half is scaled and shifted."""
+"""Couplings: one part of the values passes and decides how the rest is mapped."""
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from audioflow.flows.base import Bijection
-from audioflow.flows.kernels import affine, affine_inverse, soft_clip
+from audioflow.flows.kernels import Additive, Affine, Kernel
 from audioflow.nets.masks import full_precision, masked, wide
 
 
@@ -19,53 +20,172 @@ class Conditioner(Protocol):
         ...
 
 
-class AffineCoupling(Bijection):
-    r"""One half of the channels passes, the other is scaled and shifted by numbers made of the first.
+class Split(ABC):
+    """How a signal falls into a part that passes and a part that is mapped; ``True`` in RealNVP's mask is the former."""
 
-    With ``x = [x_a, x_b]`` and ``(b, s) = net(x_a, cond)``,
+    time_multiple = 1
 
-    .. math::
-        z_a = x_a \qquad z_b = x_b\,e^{s} + b \qquad \log|\det| = \textstyle\sum s \\
-        x_a = z_a \qquad x_b = (z_b - b)\,e^{-s} \qquad \log|\det| = -\textstyle\sum s
+    @abstractmethod
+    def apart(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``x [B, C, T]`` -> the part that passes and the part that is mapped."""
 
-    ``s`` is bounded smoothly by ``log_scale_limit``. The affine map runs in float32 also under autocast.
+    @abstractmethod
+    def together(self, passive: Tensor, active: Tensor) -> Tensor:
+        """Undo :meth:`apart`."""
+
+    def context(self, cond: Tensor | None, mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """Conditioning and mask at the rate of the two parts."""
+        return cond, mask
+
+
+class ChannelSplit(Split):
+    """The first ``passive`` channels pass (with ``swapped``, the others).
 
     Args:
-        conditioner: from ``passive`` channels to twice the others: first the shifts, then the log-scales.
-        passive: channels of ``x_a``.
-        log_scale_limit: bound of ``|s|``; ``None`` for no bound, as WaveGlow has it.
+        passive: channels that the first part has.
+        swapped: whether the first part is the one that is mapped.
+    """
+
+    def __init__(self, passive: int, *, swapped: bool = False) -> None:
+        self.passive = passive
+        self.swapped = swapped
+
+    @override
+    def apart(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        first, second = x[:, : self.passive], x[:, self.passive :]
+        return (second, first) if self.swapped else (first, second)
+
+    @override
+    def together(self, passive: Tensor, active: Tensor) -> Tensor:
+        return torch.cat([active, passive] if self.swapped else [passive, active], dim=1)
+
+
+class Checkerboard(Split):
+    """Every other value passes, alternating in time and from channel to channel::
+
+        channel 0   p a p a p a
+        channel 1   a p a p a p        p passes, a is mapped; the other way round with ``swapped``
+
+    The network works at half the rate, on what passes; it is told the conditioning of both steps of a pair.
+
+    Args:
+        swapped: whether the first step of the first channel is one that is mapped.
+    """
+
+    time_multiple = 2
+
+    def __init__(self, *, swapped: bool = False) -> None:
+        self.swapped = swapped
+
+    @override
+    def apart(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        first, second = x[..., 0::2], x[..., 1::2]
+        crossed = self._crossed(x.shape[1], x.device)
+        return torch.where(crossed, second, first), torch.where(crossed, first, second)
+
+    @override
+    def together(self, passive: Tensor, active: Tensor) -> Tensor:
+        crossed = self._crossed(passive.shape[1], passive.device)
+        pair = torch.where(crossed, active, passive), torch.where(crossed, passive, active)
+        return torch.stack(pair, dim=-1).flatten(-2)
+
+    @override
+    def context(self, cond: Tensor | None, mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        folded = None if cond is None else torch.cat([cond[..., 0::2], cond[..., 1::2]], dim=1)
+        return folded, None if mask is None else mask[..., 0::2]
+
+    def _crossed(self, channels: int, device: torch.device) -> Tensor:
+        """In which channels the second step of a pair passes, ``[C, 1]``."""
+        return ((torch.arange(channels, device=device) + int(self.swapped)) % 2 == 1)[:, None]
+
+
+class Coupling(Bijection):
+    r"""One part passes; the other is mapped by a kernel whose parameters a network makes of the first.
+
+    With ``x`` split into ``x_a`` and ``x_b``,
+
+    .. math::
+        z_a = x_a \qquad z_b = k(x_b;\, \theta) \qquad x_b = k^{-1}(z_b;\, \theta) \qquad \theta = \text{net}(x_a, c) \\
+        \log|\det \partial z / \partial x| = \textstyle\sum \log|\partial k(x_b; \theta) / \partial x_b|
+
+    It is an autoregressive flow with two slots. Both directions take one pass. The kernel runs in float32 also under
+    autocast.
+
+    Args:
+        conditioner: from the channels that pass to ``kernel.parameters`` times those that are mapped.
+        kernel: what is done to each value.
+        split: which values pass.
 
     References:
+        Dinh, Krueger and Bengio, "NICE", 2014, https://arxiv.org/abs/1410.8516
         Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP", 2016, https://arxiv.org/abs/1605.08803
     """
 
-    def __init__(self, conditioner: nn.Module, passive: int, log_scale_limit: float | None = 5.0) -> None:
+    def __init__(self, conditioner: nn.Module, kernel: Kernel, split: Split) -> None:
         super().__init__()
         self.conditioner = conditioner
-        self.passive = passive
-        self.log_scale_limit = log_scale_limit
+        self.kernel = kernel
+        self.split = split
 
     @override
     def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x_a, x_b = masked(x[:, : self.passive], mask), x[:, self.passive :]
-        shift, log_scale = self._shift_and_scale(x_a, cond, mask)
+        passive, active = self.split.apart(masked(wide(x), mask))
+        params, mask = self._params(passive, cond, mask)
         with full_precision(x):
-            z_b, log_derivative = affine(wide(x_b), shift, log_scale)
-            return self._join(x_a, z_b, log_derivative, mask)
+            return self._join(passive, *self.kernel.to_noise(active, params), mask)
 
     @override
     def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z_a, z_b = masked(z[:, : self.passive], mask), z[:, self.passive :]
-        shift, log_scale = self._shift_and_scale(z_a, cond, mask)
+        passive, active = self.split.apart(masked(wide(z), mask))
+        params, mask = self._params(passive, cond, mask)
         with full_precision(z):
-            x_b, log_derivative = affine_inverse(wide(z_b), shift, log_scale)
-            return self._join(z_a, x_b, log_derivative, mask)
+            return self._join(passive, *self.kernel.to_data(active, params), mask)
 
-    def _shift_and_scale(self, x_a: Tensor, cond: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        shift, raw = wide(self.conditioner(x_a, cond, mask)).chunk(2, dim=1)
-        return shift, soft_clip(raw, self.log_scale_limit)
+    def _params(self, passive: Tensor, cond: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        cond, mask = self.split.context(cond, mask)
+        return wide(self.conditioner(passive, cond, mask)), mask
 
-    @staticmethod
-    def _join(a: Tensor, b: Tensor, log_derivative: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        joined = torch.cat([wide(a), masked(b, mask)], dim=1)
+    def _join(
+        self, passive: Tensor, active: Tensor, log_derivative: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        joined = self.split.together(passive, masked(active, mask))
         return joined, masked(log_derivative, mask).sum(dim=(1, 2))
+
+    @property
+    @override
+    def constant_log_det(self) -> bool:
+        return self.kernel.constant_log_det
+
+    @property
+    @override
+    def time_multiple(self) -> int:
+        return self.split.time_multiple
+
+
+class AffineCoupling(Coupling):
+    """The coupling of RealNVP, Glow and WaveGlow: ``z_b = x_b exp(s) + b``.
+
+    Args:
+        conditioner: from ``passive`` channels to twice the others: first the shifts, then the log-scales.
+        passive: channels that pass.
+        log_scale_limit: bound of ``|s|``; ``None`` for no bound, as WaveGlow has it.
+        swapped: whether the last channels pass instead of the first ones.
+    """
+
+    def __init__(
+        self, conditioner: nn.Module, passive: int, log_scale_limit: float | None = 5.0, *, swapped: bool = False
+    ) -> None:
+        super().__init__(conditioner, Affine(log_scale_limit), ChannelSplit(passive, swapped=swapped))
+
+
+class AdditiveCoupling(Coupling):
+    """The coupling of NICE: ``z_b = x_b + b``, which keeps the volume.
+
+    Args:
+        conditioner: from ``passive`` channels to the others.
+        passive: channels that pass.
+        swapped: whether the last channels pass instead of the first ones.
+    """
+
+    def __init__(self, conditioner: nn.Module, passive: int, *, swapped: bool = False) -> None:
+        super().__init__(conditioner, Additive(), ChannelSplit(passive, swapped=swapped))

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from audioflow.flows.base import Bijection, Wrapper, no_log_det
+from audioflow.flows.coupling import ChannelSplit, Coupling
+from audioflow.flows.kernels import Affine, Inverted
 from audioflow.nets.masks import masked
+from audioflow.nets.slots import check_order
 
 
 def squeeze(x: Tensor, factor: int) -> Tensor:
@@ -70,29 +73,52 @@ class Squeezed(Wrapper):
 
 
 class FactorOut(Wrapper):
-    """Let the first channels become noise as they are, and map the rest on.
+    r"""Let the first channels leave, and map the rest on.
 
-    ``z = [x_1 ... x_k, f(x_{k+1} ... x_C)]``: the early outputs of WaveGlow, the multi-scale architecture of RealNVP.
+    .. math:: z = [g(x_1 \ldots x_k;\; r),\; f(r)] \qquad r = x_{k+1} \ldots x_C
+
+    Without a prior ``g`` is the identity: the early outputs of WaveGlow, the multi-scale architecture of RealNVP. With
+    one it brings what leaves to the standard normal law, by a mean and a scale that the rest predicts: the learned
+    prior of Glow and FloWaveNet, :math:`g = (x - \mu(r, c))\,e^{-s(r, c)}`.
     The noise that was factored out stays a part of ``z``, so the layer is invertible like any other.
 
     Args:
         channels: ``k``, the channels that leave.
         inner: the map for the remaining ones.
+        prior: a network from the remaining channels to ``2 k`` numbers, first the means, then the log-scales.
+
+    References:
+        Kingma and Dhariwal, "Glow", 2018, https://arxiv.org/abs/1807.03039
     """
 
-    def __init__(self, channels: int, inner: Bijection) -> None:
+    def __init__(self, channels: int, inner: Bijection, prior: nn.Module | None = None) -> None:
         super().__init__(inner)
         self.channels = channels
+        self.prior: Coupling | None = None
+        if prior is not None:
+            self.prior = Coupling(prior, Inverted(Affine()), ChannelSplit(channels, swapped=True))
 
     @override
     def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        total = no_log_det(x)
+        if self.prior is not None:
+            x, total = self.prior.to_noise(x, cond, mask)
         rest, log_det = self.inner.to_noise(x[:, self.channels :], cond, mask)
-        return torch.cat([masked(x[:, : self.channels], mask), rest], dim=1), log_det
+        return torch.cat([masked(x[:, : self.channels], mask), rest], dim=1), total + log_det
 
     @override
     def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        rest, log_det = self.inner.to_data(z[:, self.channels :], cond, mask)
-        return torch.cat([masked(z[:, : self.channels], mask), rest], dim=1), log_det
+        rest, total = self.inner.to_data(z[:, self.channels :], cond, mask)
+        x = torch.cat([masked(z[:, : self.channels], mask), rest], dim=1)
+        if self.prior is None:
+            return x, total
+        x, log_det = self.prior.to_data(x, cond, mask)
+        return x, total + log_det
+
+    @property
+    @override
+    def constant_log_det(self) -> bool:
+        return self.prior is None and self.inner.constant_log_det
 
 
 class Permutation(Bijection):
@@ -107,8 +133,7 @@ class Permutation(Bijection):
 
     def __init__(self, order: Sequence[int]) -> None:
         super().__init__()
-        if sorted(order) != list(range(len(order))):
-            raise ValueError(f"an order names every channel once, unlike {list(order)}")
+        check_order(order)
         self.register_buffer("order", torch.tensor(list(order)))
         self.register_buffer("inverse", torch.argsort(self.order))
 

@@ -75,7 +75,7 @@ class StepState:
         window: the last inputs, the oldest first, ``[B, taps * in]``; the front and the linear prediction see them.
         front: matrix ``[taps * in, channels]`` and bias of the first convolution.
         linear: matrix ``[taps * in, out]`` of the linear prediction.
-        past: per dilated convolution a ring of its last inputs, ``[B, (kernel_size - 1) * dilation, channels]``.
+        past: per dilated convolution a ring of its last ``(kernel_size - 1) * dilation`` inputs, ``[B, channels]`` each.
         weights: per dilated convolution its taps ``[kernel_size, in, out]`` and bias, weight norm worked out.
         outputs: per layer the matrix ``[in, out]`` and bias of its output, and likewise of the head.
     """
@@ -84,7 +84,7 @@ class StepState:
     window: Tensor
     front: tuple[Tensor, Tensor]
     linear: Tensor | None
-    past: list[Tensor]
+    past: list[list[Tensor]]
     weights: list[tuple[Tensor, Tensor]]
     outputs: list[tuple[Tensor, Tensor]]
 
@@ -209,7 +209,7 @@ class CausalWaveNet(nn.Module):
             window=like.new_zeros(batch, longest * self.in_channels),
             front=(_flat(self.front), _bias(self.front)),
             linear=None if self.linear is None else _flat(self.linear),
-            past=[like.new_zeros(batch, (c.kernel_size[0] - 1) * d, c.in_channels) for c, d in convolutions],
+            past=[[like.new_zeros(batch, c.in_channels)] * ((c.kernel_size[0] - 1) * d) for c, d in convolutions],
             weights=[(c.weight.permute(2, 1, 0).contiguous(), _bias(c)) for c, _ in convolutions],
             outputs=[(c.weight[..., 0].t().contiguous(), _bias(c)) for c in pointwise],  # type: ignore[index,union-attr,arg-type]
         )
@@ -267,11 +267,9 @@ class CausalWaveNet(nn.Module):
         ring = state.past[index]
         result = torch.addmm(bias, x, taps[-1])
         for tap in range(taps.shape[0] - 1):
-            result = torch.addmm(result, ring[:, (state.step + tap * dilation) % ring.shape[1]], taps[tap])
-        if torch.is_grad_enabled():
-            # Gradients need the ring as it was read.
-            ring = state.past[index] = ring.clone()
-        ring[:, state.step % ring.shape[1]] = x
+            result = torch.addmm(result, ring[(state.step + tap * dilation) % len(ring)], taps[tap])
+        if ring:
+            ring[state.step % len(ring)] = x
         return result
 
 

@@ -1,0 +1,58 @@
+"""The causal WaveNet as a conditioner of an autoregressive flow: a slot is one step of time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from audioflow.nets.slots import AutoregressiveNet, Slot
+from audioflow.nets.wavenet import CausalWaveNet, StepState
+
+
+@dataclass
+class CausalState:
+    """A WaveNet's state, and the conditioning of all layers, ``[B, R, T]`` (or ``T = 1``, or ``None``)."""
+
+    steps: StepState
+    projected: Tensor | None
+    zeros: Tensor
+
+
+class CausalConditioner(AutoregressiveNet[CausalState]):
+    """Parameters at step ``t`` from ``x`` before ``t`` and the conditioning up to ``t``.
+
+    Args:
+        network: from ``C`` channels to ``P * C``.
+    """
+
+    def __init__(self, network: CausalWaveNet) -> None:
+        super().__init__()
+        self.network = network
+
+    @override
+    def forward(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        params: Tensor = self.network(x, self.network.shares(cond), mask)
+        return params
+
+    @override
+    def slots(self, steps: int) -> Iterator[Slot]:
+        return ((slice(None), slice(t, t + 1)) for t in range(steps))
+
+    @override
+    def init_state(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> CausalState:
+        return CausalState(self.network.init_state(z.shape[0]), self.network.project(cond), z[..., 0] * 0)
+
+    @override
+    def step(self, state: CausalState, previous: Tensor | None) -> tuple[Tensor, CausalState]:
+        share, projected = None, state.projected
+        if projected is not None:
+            share = projected[..., min(state.steps.step, projected.shape[-1] - 1)]
+        x = state.zeros if previous is None else previous[..., 0]
+        params, state.steps = self.network.step(state.steps, x, share)
+        return params[..., None], state
+
+    @override
+    def joined(self, pieces: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(pieces), dim=-1)

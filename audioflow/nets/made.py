@@ -1,0 +1,301 @@
+"""MADE: a multilayer perceptron over channels in which each output sees the channels before its own only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from typing_extensions import override
+
+from audioflow.nets.masks import full_precision, masked, wide
+from audioflow.nets.sight import TOLD, spread_degrees, visible
+from audioflow.nets.slots import ChannelNet
+
+Order = Literal["sequential", "reversed", "random"]
+Numbers = Literal["sequential", "random"]
+
+
+class MLP(nn.Module):
+    """A plain perceptron over channels, the same at every step: the conditioner of a coupling of vectors.
+
+    The last layer starts at zero.
+
+    Args:
+        in_channels: channels of ``x``.
+        out_channels: channels of the result.
+        hidden: units of each hidden layer.
+        cond_channels: channels of ``cond``; 0 for none.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, hidden: Sequence[int], cond_channels: int = 0) -> None:
+        super().__init__()
+        widths = [in_channels + cond_channels, *hidden, out_channels]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        _start_at_zero(self.layers[-1])  # type: ignore[arg-type]
+
+    @override
+    def forward(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """``x [B, in, T]``, ``cond [B, M, T]`` -> ``[B, out, T]``."""
+        h = rows_of(x if cond is None else torch.cat([x, cond.to(x.dtype)], dim=1))
+        for layer in self.layers[:-1]:
+            h = functional.relu(layer(h))
+        with full_precision(x):
+            return masked(columns_of(self.layers[-1](wide(h)), x.shape), mask)
+
+
+class Units:
+    """Values of units that become known a few at a time, ``[known, N]``.
+
+    Without gradients they stand in one block of memory that is filled; with gradients nothing may be written twice.
+    """
+
+    def __init__(self, capacity: int, like: Tensor) -> None:
+        self.known = 0
+        self.pieces: list[Tensor] = []
+        self.block = None if torch.is_grad_enabled() else like.new_empty(capacity, like.shape[1])
+
+    def add(self, fresh: Tensor) -> None:
+        """Put ``fresh [k, N]`` behind what is known."""
+        if self.block is None:
+            self.pieces.append(fresh)
+        else:
+            self.block[self.known : self.known + len(fresh)] = fresh
+        self.known += len(fresh)
+
+    def all(self, like: Tensor) -> Tensor:
+        """Everything that is known; ``like [., N]`` says how much nothing is."""
+        if self.block is not None:
+            return self.block[: self.known]
+        return torch.cat([like[:0], *self.pieces])
+
+
+@dataclass
+class MadeState:
+    """What :meth:`MADE.step` needs from the steps before it; units are sorted by degree.
+
+    Attributes:
+        position: channels that are known.
+        shape: of the signal.
+        told: what the conditioning adds to each unit of the first layer, ``[H, N]``; zeros ``[0, N]`` without any.
+        weights: per layer its masked weight, rows and columns sorted by degree.
+        biases: per layer its bias, sorted, ``[out, 1]``.
+        upto: per hidden layer, how many units have at most degree -1, 0, 1, ...
+        inputs: known channels in order of visit.
+        sums: per hidden layer what its units add up to.
+        values: the same after the nonlinearity.
+    """
+
+    position: int
+    shape: torch.Size
+    told: Tensor
+    weights: list[Tensor]
+    biases: list[Tensor]
+    upto: list[list[int]]
+    inputs: Units
+    sums: list[Units]
+    values: list[Units]
+
+
+class MADE(ChannelNet[MadeState]):
+    r"""Masked autoencoder: ``P`` numbers for each channel, made of the channels before it in an order.
+
+    .. math::
+        h_1 = W_1 x + V c + b_1, \quad h_{l+1} = [h_l +]\, W_{l+1}\, \text{relu}(h_l) + b_{l+1}, \quad
+        \text{params} = W_{L+1}\, \text{relu}(h_L) + b_{L+1}
+
+    Every ``W`` is masked by :func:`audioflow.nets.sight.visible`: the channel at place ``p`` of the order has degree
+    ``p``, its outputs have degree ``p - 1``, and hidden units have connection numbers in between. Units of degree -1 see
+    the conditioning only, so the parameters of the first channel depend on it too. Steps do not see each other.
+
+    One network may hold several masks (``masks``), each with an order and connection numbers of its own: training takes
+    another one for each batch, and a density averages over them.
+
+    The last layer starts at zero. Differs from the paper: there is no direct connection from inputs to outputs.
+
+    Args:
+        channels: channels ``C`` of ``x``.
+        outputs: numbers ``P`` for each.
+        hidden: units of each hidden layer.
+        cond_channels: channels of ``cond``; 0 for none.
+        order: ``sequential``, ``reversed``, ``random``, or the channels in order of visit.
+        numbers: connection numbers: ``sequential`` in equal shares, or drawn at ``random``, at least the smallest of
+            the layer before.
+        residual: whether each hidden layer after the first adds to the one before; all are equally wide then.
+        masks: how many masks there are; those after the first are random.
+        seed: of everything that is drawn.
+
+    References:
+        Germain, Gregor, Murray and Larochelle, "MADE", 2015, https://arxiv.org/abs/1502.03509
+        Durkan and Nash, "Autoregressive Energy Machines", 2019, https://arxiv.org/abs/1904.05626 (residual layers)
+
+    >>> net = MADE(3, 2, [8, 8])
+    >>> net(torch.randn(5, 3, 1)).shape
+    torch.Size([5, 6, 1])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        outputs: int,
+        hidden: Sequence[int],
+        cond_channels: int = 0,
+        order: Order | Sequence[int] = "sequential",
+        numbers: Numbers = "sequential",
+        *,
+        residual: bool = False,
+        masks: int = 1,
+        seed: int = 0,
+    ) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        orders = [_order(order, channels, generator)]
+        orders += [torch.randperm(channels, generator=generator).tolist() for _ in range(masks - 1)]
+        super().__init__(orders[0])
+        if residual and len(set(hidden)) > 1:
+            raise ValueError(f"residual layers are equally wide, unlike {list(hidden)}")
+        if not hidden:
+            raise ValueError("a MADE has at least one hidden layer")
+        self.channels, self.outputs, self.residual, self.masks = channels, outputs, residual, masks
+        widths = [channels, *hidden, outputs * channels]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.condition = nn.Linear(cond_channels, hidden[0], bias=False) if cond_channels else None
+        lowest = TOLD if cond_channels else 0
+        degrees = []
+        for mask, own_order in enumerate(orders):
+            positions = torch.argsort(torch.tensor(own_order))
+            drawn: Numbers = numbers if mask == 0 else "random"
+            degrees.append(_degrees(positions, hidden, outputs, lowest, drawn, generator, shared=residual))
+        # Degrees are stored with the weights: they cannot be drawn again when these are loaded.
+        for layer, of_masks in enumerate(zip(*degrees, strict=True)):
+            self.register_buffer(f"degrees_{layer}", torch.stack(of_masks))
+        _start_at_zero(self.layers[-1])  # type: ignore[arg-type]
+
+    def degrees(self, mask: int = 0) -> list[Tensor]:
+        """Degrees of the inputs, of each hidden layer and of the outputs, under one of the masks."""
+        return [getattr(self, f"degrees_{layer}")[mask] for layer in range(len(self.layers) + 1)]
+
+    @override
+    def forward(
+        self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None, which: int = 0
+    ) -> Tensor:
+        """``x [B, C, T]`` -> ``params [B, P * C, T]`` under mask number ``which``; the ends in float32 under autocast."""
+        degrees = self.degrees(which)
+        with full_precision(x):
+            h = functional.linear(rows_of(wide(x)), self._weight(0, degrees), self.layers[0].bias)  # type: ignore[arg-type]
+            if self.condition is not None and cond is not None:
+                h = h + self.condition(rows_of(wide(cond)))
+        for layer in range(1, len(self.layers) - 1):
+            linear = functional.linear(functional.relu(h), self._weight(layer, degrees), self.layers[layer].bias)  # type: ignore[arg-type]
+            h = h + linear if self.residual else linear
+        last = len(self.layers) - 1
+        with full_precision(x):
+            params = functional.linear(functional.relu(wide(h)), self._weight(last, degrees), self.layers[last].bias)  # type: ignore[arg-type]
+            return masked(columns_of(params, x.shape), mask)
+
+    def _weight(self, layer: int, degrees: Sequence[Tensor]) -> Tensor:
+        weight: Tensor = self.layers[layer].weight  # type: ignore[assignment]
+        return weight * visible(degrees[layer + 1], degrees[layer])[..., 0]
+
+    @override
+    def init_state(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> MadeState:
+        degrees = self.degrees()
+        sorts = [torch.argsort(row, stable=True) for row in degrees[:-1]]
+        sorts.append(torch.argsort(degrees[-1].reshape(self.outputs, -1), dim=1, stable=True).reshape(-1))
+        # Outputs of one channel stay beside each other: row p * P + k is parameter k of the channel at place p.
+        offset = torch.arange(self.outputs, device=z.device)[:, None] * self.channels
+        sorts[-1] = (sorts[-1].reshape(self.outputs, -1) + offset).t().reshape(-1)
+        told = wide(z).new_zeros(0, z.shape[0] * z.shape[2])
+        if self.condition is not None and cond is not None:
+            told = self.condition(rows_of(cond.to(told.dtype))).t()[sorts[1]]
+        layers: list[nn.Linear] = list(self.layers)  # type: ignore[arg-type]
+        widths = [layer.in_features for layer in layers]
+        return MadeState(
+            position=0,
+            shape=z.shape,
+            told=told,
+            weights=[self._weight(k, degrees)[sorts[k + 1]][:, sorts[k]] for k in range(len(layers))],
+            biases=[layer.bias[sorts[k + 1]][:, None] for k, layer in enumerate(layers)],
+            upto=[self._upto(row) for row in degrees[1:-1]],
+            inputs=Units(widths[0], told),
+            sums=[Units(width, told) for width in widths[1:]],
+            values=[Units(width, told) for width in widths[1:]],
+        )
+
+    def _upto(self, degrees: Tensor) -> list[int]:
+        """How many units have at most degree -1, 0, 1, ..."""
+        return (degrees[:, None] <= torch.arange(TOLD, self.channels, device=degrees.device)).sum(dim=0).tolist()
+
+    @override
+    def step(self, state: MadeState, previous: Tensor | None) -> tuple[Tensor, MadeState]:
+        if previous is not None:
+            state.inputs.add(wide(previous).reshape(1, -1))
+            state.position += 1
+        below = state.inputs.all(state.told)
+        for layer, upto in enumerate(state.upto):
+            # The units whose degree is that of the newest channel: nobody could compute them before.
+            rows = slice(state.sums[layer].known, upto[state.position])
+            fresh = torch.addmm(state.biases[layer][rows], state.weights[layer][rows, : len(below)], below)
+            if layer == 0 and len(state.told):
+                fresh = fresh + state.told[rows]
+            if layer > 0 and self.residual:
+                fresh = fresh + state.sums[layer - 1].all(state.told)[rows]
+            state.sums[layer].add(fresh)
+            state.values[layer].add(functional.relu(fresh))
+            below = state.values[layer].all(state.told)
+        rows = slice(state.position * self.outputs, (state.position + 1) * self.outputs)
+        params = torch.addmm(state.biases[-1][rows], state.weights[-1][rows, : len(below)], below)
+        return params.reshape(self.outputs, state.shape[0], state.shape[2]).transpose(0, 1), state
+
+
+def rows_of(x: Tensor) -> Tensor:
+    """``[B, C, T] -> [B * T, C]``."""
+    return x.transpose(1, 2).reshape(-1, x.shape[1])
+
+
+def columns_of(rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """``[B * T, C] -> [B, C, T]`` for a signal of ``shape [B, ., T]``."""
+    return rows.reshape(shape[0], shape[2], -1).transpose(1, 2)
+
+
+def _order(order: Order | Sequence[int], channels: int, generator: torch.Generator) -> list[int]:
+    if order == "sequential":
+        return list(range(channels))
+    if order == "reversed":
+        return list(range(channels))[::-1]
+    if order == "random":
+        return torch.randperm(channels, generator=generator).tolist()
+    if isinstance(order, str) or len(order) != channels:
+        raise ValueError(f"order is sequential, reversed, random or names all {channels} channels, unlike {order!r}")
+    return list(order)
+
+
+def _degrees(
+    positions: Tensor,
+    hidden: Sequence[int],
+    outputs: int,
+    lowest: int,
+    numbers: Numbers,
+    generator: torch.Generator,
+    *,
+    shared: bool,
+) -> list[Tensor]:
+    """Degrees of inputs, hidden layers and outputs, for channels that stand at ``positions`` of the order."""
+    # Nobody looks at a unit that sees the last channel. One channel alone: its outputs see what is told and no more.
+    highest = max(len(positions) - 2, lowest) if len(positions) > 1 else TOLD
+    lowest = min(lowest, highest)
+    rows, smallest = [positions], lowest
+    for layer, width in enumerate(hidden):
+        if shared and layer > 0:
+            rows.append(rows[-1])
+        elif numbers == "sequential":
+            rows.append(spread_degrees(width, lowest, highest))
+        else:
+            rows.append(torch.randint(smallest, highest + 1, (width,), generator=generator))
+            smallest = int(rows[-1].min())
+    return [*rows, (positions - 1).repeat(outputs)]
+
+
+def _start_at_zero(layer: nn.Linear) -> None:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
