@@ -80,6 +80,10 @@ class MAF(Bijection):
     def constant_log_det(self) -> bool:
         return self.kernel.constant_log_det
 
+    @override
+    def reach(self, direction: Direction) -> int | None:
+        return self.network.context_steps if direction == "to_noise" else self.network.context_of_data
+
 
 class IAF(Invert):
     r"""Inverse autoregressive flow: the parameters of each slot see the *noise* of the slots before it.

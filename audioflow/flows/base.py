@@ -48,6 +48,10 @@ class Bijection(nn.Module, ABC):
         """``T``, and the length of every utterance, must be a multiple of this."""
         return 1
 
+    def reach(self, direction: Direction) -> int | None:
+        """Steps on each side whose input, or conditioning, has a say in one step of the output; ``None``: no limit."""
+        return 0
+
 
 class Chain(Bijection):
     """Maps applied one after another, in the order from data to noise.
@@ -98,6 +102,10 @@ class Chain(Bijection):
     def time_multiple(self) -> int:
         return math.lcm(*(bijection.time_multiple for bijection in self._maps()))
 
+    @override
+    def reach(self, direction: Direction) -> int | None:
+        return sum_of_reaches(bijection.reach(direction) for bijection in self._maps())
+
 
 class Wrapper(Bijection):
     """A map around another one, whose facts are the same where it does not say otherwise."""
@@ -121,6 +129,10 @@ class Wrapper(Bijection):
     def time_multiple(self) -> int:
         return self.inner.time_multiple
 
+    @override
+    def reach(self, direction: Direction) -> int | None:
+        return self.inner.reach(direction)
+
 
 class Invert(Wrapper):
     """The same map with its two directions exchanged."""
@@ -139,8 +151,22 @@ class Invert(Wrapper):
         exchanged: dict[Direction | None, Direction | None] = {"to_data": "to_noise", "to_noise": "to_data", None: None}
         return exchanged[self.inner.sequential]
 
+    @override
+    def reach(self, direction: Direction) -> int | None:
+        return self.inner.reach("to_noise" if direction == "to_data" else "to_data")
+
 
 def no_log_det(x: Tensor) -> Tensor:
     """Zeros ``[B]`` in the dtype of log-determinants."""
     dtype = torch.promote_types(x.dtype, torch.float32)
     return torch.zeros(x.shape[0], dtype=dtype, device=x.device)
+
+
+def sum_of_reaches(reaches: Iterable[int | None]) -> int | None:
+    """How far maps reach one after another; no limit where one has none."""
+    total = 0
+    for reach in reaches:
+        if reach is None:
+            return None
+        total += reach
+    return total

@@ -81,3 +81,7 @@ class CausalAffine(Bijection):
     @override
     def sequential(self) -> Direction | None:
         return "to_data"
+
+    @override
+    def reach(self, direction: Direction) -> int | None:
+        return self.network.receptive_field if direction == "to_noise" else None

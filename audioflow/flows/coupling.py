@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from audioflow.flows.base import Bijection
+from audioflow.flows.base import Bijection, Direction
 from audioflow.flows.kernels import Additive, Affine, Kernel
 from audioflow.nets.masks import full_precision, masked, wide
 
@@ -160,6 +160,12 @@ class Coupling(Bijection):
     @override
     def time_multiple(self) -> int:
         return self.split.time_multiple
+
+    @override
+    def reach(self, direction: Direction) -> int | None:
+        of_network = int(getattr(self.conditioner, "context_steps", 0))
+        # The other step of a pair that is split counts too.
+        return self.split.time_multiple * (of_network + 1) - 1
 
 
 class AffineCoupling(Coupling):

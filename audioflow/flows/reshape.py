@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from audioflow.flows.base import Bijection, Wrapper, no_log_det
+from audioflow.flows.base import Bijection, Direction, Wrapper, no_log_det, sum_of_reaches
 from audioflow.flows.coupling import ChannelSplit, Coupling
 from audioflow.flows.kernels import Affine, Inverted
 from audioflow.nets.masks import masked
@@ -71,6 +71,12 @@ class Squeezed(Wrapper):
     def time_multiple(self) -> int:
         return self.factor * self.inner.time_multiple
 
+    @override
+    def reach(self, direction: Direction) -> int | None:
+        inner = self.inner.reach(direction)
+        # A step may see all steps of the farthest group.
+        return None if inner is None else self.factor * (inner + 1) - 1
+
 
 class FactorOut(Wrapper):
     r"""Let the first channels leave, and map the rest on.
@@ -119,6 +125,11 @@ class FactorOut(Wrapper):
     @override
     def constant_log_det(self) -> bool:
         return self.prior is None and self.inner.constant_log_det
+
+    @override
+    def reach(self, direction: Direction) -> int | None:
+        prior = 0 if self.prior is None else self.prior.reach(direction)
+        return sum_of_reaches([prior, self.inner.reach(direction)])
 
 
 class Permutation(Bijection):

@@ -56,3 +56,13 @@ class CausalConditioner(AutoregressiveNet[CausalState]):
     @override
     def joined(self, pieces: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(pieces), dim=-1)
+
+    @property
+    @override
+    def context_steps(self) -> int:
+        return self.network.receptive_field
+
+    @property
+    @override
+    def context_of_data(self) -> None:
+        return None

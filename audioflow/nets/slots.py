@@ -49,6 +49,16 @@ class AutoregressiveNet(nn.Module, ABC, Generic[State]):
     def joined(self, pieces: Sequence[Tensor]) -> Tensor:
         """The whole ``[B, C, T]`` of its slots, given in order."""
 
+    @property
+    def context_steps(self) -> int:
+        """Steps of time on each side that the parameters of one step see."""
+        return 0
+
+    @property
+    @abstractmethod
+    def context_of_data(self) -> int | None:
+        """The same, where each slot is made of the slots before it, and so sees what they saw; ``None``: no limit."""
+
 
 class ChannelNet(AutoregressiveNet[State]):
     """An autoregressive network over channels: a slot is one channel at all steps.
@@ -71,6 +81,11 @@ class ChannelNet(AutoregressiveNet[State]):
     def joined(self, pieces: Sequence[Tensor]) -> Tensor:
         """Channels ``[B, 1, T]`` in order of visit -> ``[B, C, T]``."""
         return torch.cat(list(pieces), dim=1)[:, torch.argsort(self.order)]
+
+    @property
+    def context_of_data(self) -> int:
+        """Each channel sees ``context_steps`` further than the one before it."""
+        return (len(self.order) - 1) * self.context_steps
 
 
 def check_order(order: Sequence[int]) -> None:

@@ -1,10 +1,32 @@
 """From mel frames to conditioning features at the sample rate, for any hop length."""
 
+import math
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from audioflow.audio import MelContract
 from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
+from audioflow.nets.weight_norm import weight_normed
+
+
+UpsamplerName = Literal["interpolate", "transposed", "transposed2d"]
+
+
+class Upsampler(Protocol):
+    """From mel frames to features at the sample rate."""
+
+    @property
+    def frame_context(self) -> int:
+        """Frames needed on each side of a frame for its samples to be exact."""
+        ...
+
+    def __call__(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``mel [B, M, F]``, frame mask ``[B, 1, F]`` -> ``cond [B, C, F * hop_length]``."""
+        ...
 
 
 class MelNormalizer(nn.Module):
@@ -97,7 +119,8 @@ class TransposedUpsampler(nn.Module):
     The samples of frame ``f`` depend on the frames ``f - taps + 1 ... f``.
 
     Args:
-        n_mels: mel bands, before and after.
+        n_mels: mel bands.
+        cond_channels: channels of the result.
         hop_length: samples per frame, any number.
         taps: frames that reach each sample; the kernel has ``taps * hop_length`` samples.
 
@@ -105,11 +128,11 @@ class TransposedUpsampler(nn.Module):
         Prenger, Valle and Catanzaro, "WaveGlow", 2018, https://arxiv.org/abs/1811.00002
     """
 
-    def __init__(self, n_mels: int, hop_length: int, taps: int = 4) -> None:
+    def __init__(self, n_mels: int, cond_channels: int, hop_length: int, taps: int = 4) -> None:
         super().__init__()
         self.hop_length = hop_length
         self.taps = taps
-        self.upsample = nn.ConvTranspose1d(n_mels, n_mels, taps * hop_length, stride=hop_length)
+        self.upsample = nn.ConvTranspose1d(n_mels, cond_channels, taps * hop_length, stride=hop_length)
 
     @property
     def frame_context(self) -> int:
@@ -117,7 +140,80 @@ class TransposedUpsampler(nn.Module):
         return self.taps - 1
 
     def forward(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``mel [B, M, F]``, frame mask ``[B, 1, F]`` -> ``cond [B, M, F * hop_length]``."""
+        """``mel [B, M, F]``, frame mask ``[B, 1, F]`` -> ``cond [B, C, F * hop_length]``."""
         with full_precision(mel):
             cond = self.upsample(masked(wide(mel), mask))[..., : mel.shape[-1] * self.hop_length]
         return masked(cond, repeat_mask(mask, self.hop_length))
+
+
+class TransposedUpsampler2d(nn.Module):
+    r"""ClariNet's upsampler: transposed convolutions over bands and time, one after another.
+
+    Each multiplies the rate by ``s`` with a kernel of 3 bands by ``2 s`` steps shared by all bands, and a leaky ReLU
+    follows. With an even ``s`` its output has exactly ``s`` times the steps; an odd one is cut to that.
+
+    Args:
+        scales: factors; their product is the hop length.
+        slope: of the leaky ReLU below zero.
+
+    References:
+        Ping, Peng and Chen, "ClariNet", 2018, https://arxiv.org/abs/1807.07281
+    """
+
+    def __init__(self, scales: Sequence[int], slope: float = 0.4) -> None:
+        super().__init__()
+        self.scales = list(scales)
+        self.slope = slope
+        self.upsample = nn.ModuleList(
+            weight_normed(nn.ConvTranspose2d(1, 1, (3, 2 * s), stride=(1, s), padding=(1, s // 2))) for s in self.scales
+        )
+
+    @property
+    def frame_context(self) -> int:
+        """Frames needed on each side of a frame for its samples to be exact."""
+        return len(self.scales)
+
+    def forward(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``mel [B, M, F]``, frame mask ``[B, 1, F]`` -> ``cond [B, M, F * hop_length]``."""
+        with full_precision(mel):
+            h = masked(wide(mel), mask)
+            for layer, scale in zip(self.upsample, self.scales, strict=True):
+                mask = repeat_mask(mask, scale)
+                wanted = h.shape[-1] * scale
+                h = functional.leaky_relu(layer(h[:, None])[:, 0, :, :wanted], self.slope)
+                h = masked(h, mask)
+        return h
+
+
+def make_upsampler(name: UpsamplerName, contract: MelContract, cond_channels: int, taps: int = 4) -> Upsampler:
+    """The upsampler that a recipe names by ``upsampler``.
+
+    Args:
+        name: ``interpolate`` (:class:`InterpolatingUpsampler`), ``transposed`` (:class:`TransposedUpsampler`) or
+            ``transposed2d`` (:class:`TransposedUpsampler2d`, which keeps the number of bands).
+        contract: gives bands, hop and framing.
+        cond_channels: channels of the result.
+        taps: mel frames that reach each sample of ``transposed``.
+
+    Raises:
+        ValueError: ``transposed2d`` cannot change the number of channels.
+    """
+    if name == "interpolate":
+        centre = contract.hop_length / 2 if contract.framing == "half_hop" else 0.0
+        return InterpolatingUpsampler(contract.n_mels, cond_channels, contract.hop_length, frame_centre=centre)
+    if name == "transposed":
+        return TransposedUpsampler(contract.n_mels, cond_channels, contract.hop_length, taps)
+    if cond_channels != contract.n_mels:
+        raise ValueError(f"upsampler = transposed2d keeps the {contract.n_mels} mel bands; leave cond_channels out")
+    return TransposedUpsampler2d(two_factors(contract.hop_length))
+
+
+def two_factors(number: int) -> list[int]:
+    """Two factors as near to each other as can be, the larger first; even ones where there are any.
+
+    >>> two_factors(256), two_factors(200), two_factors(7)
+    ([16, 16], [20, 10], [7, 1])
+    """
+    pairs = [(number // small, small) for small in range(1, math.isqrt(number) + 1) if number % small == 0]
+    even = [pair for pair in pairs if pair[0] % 2 == 0 and pair[1] % 2 == 0]
+    return list((even or pairs)[-1])

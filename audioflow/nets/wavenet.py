@@ -53,7 +53,7 @@ class WaveNetConditioner(nn.Module):
         nn.init.zeros_(self.end.bias)  # type: ignore[arg-type]
 
     @property
-    def context(self) -> int:
+    def context_steps(self) -> int:
         """Steps seen on each side."""
         return self.stack.context // 2
 

@@ -102,7 +102,7 @@ def coupling(channels: int, passive: int, cond_channels: int = COND, limit: floa
 def glow_flow() -> Bijection:
     """The whole flow of a small Glow with early outputs."""
     config = {"squeeze": 4, "flows": 2, "early_every": 1, "early_channels": 2, "channels": 3, "layers": 1}
-    return build("glow", contract(n_mels=COND), config).flow
+    return Squeezed(4, build("glow", contract(n_mels=COND), config).flow.bijection)
 
 
 FLOWS: dict[str, FlowCase] = {

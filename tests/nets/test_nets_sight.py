@@ -66,8 +66,8 @@ def test_conditioner_sees_its_context_on_both_sides(kernel_size):
     torch.manual_seed(0)
     net = perturb(WaveNetConditioner(2, 4, 2, 4, layers=3, kernel_size=kernel_size).double(), 0.4)
     cond, step = inputs(), STEPS // 2
-    around = range(step - net.context, step + net.context + 1)
-    assert net.context == (kernel_size - 1) // 2 * (1 + 2 + 4)
+    around = range(step - net.context_steps, step + net.context_steps + 1)
+    assert net.context_steps == (kernel_size - 1) // 2 * (1 + 2 + 4)
     assert_sees_exactly(lambda x: net(x, cond), inputs(), step, around)
 
 

@@ -57,7 +57,7 @@ def test_interpolator_commutes_with_a_1x1_convolution():
 
 @pytest.mark.parametrize(("hop", "taps"), [(1, 4), (4, 4), (5, 1), (7, 2)])
 def test_transposed_upsampler_is_its_formula(hop, taps):
-    upsampler = TransposedUpsampler(3, hop, taps).double()
+    upsampler = TransposedUpsampler(3, 3, hop, taps).double()
     weight, bias = upsampler.upsample.weight, upsampler.upsample.bias
     expected = bias[None, :, None].repeat(2, 1, 9 * hop)
     for frame in range(9):
@@ -68,7 +68,7 @@ def test_transposed_upsampler_is_its_formula(hop, taps):
 
 
 @pytest.mark.parametrize(
-    ("upsampler", "after"), [(InterpolatingUpsampler(3, 2, 4), True), (TransposedUpsampler(3, 4, 3), False)]
+    ("upsampler", "after"), [(InterpolatingUpsampler(3, 2, 4), True), (TransposedUpsampler(3, 3, 4, 3), False)]
 )
 def test_the_stated_frame_context_is_enough_and_needed(upsampler, after):
     perturb(upsampler.double())
@@ -85,7 +85,7 @@ def test_the_stated_frame_context_is_enough_and_needed(upsampler, after):
     assert not torch.allclose(piece(context - 1), wanted)
 
 
-@pytest.mark.parametrize("upsampler", [InterpolatingUpsampler(3, 2, 4), TransposedUpsampler(3, 4)])
+@pytest.mark.parametrize("upsampler", [InterpolatingUpsampler(3, 2, 4), TransposedUpsampler(3, 3, 4)])
 def test_padding_changes_nothing(upsampler):
     perturb(upsampler.double())
     mask = mask_of(torch.tensor([9, 5]), 9, torch.float64)

@@ -1,0 +1,163 @@
+"""What the vocoders that are one normalizing flow have in common: squeezed audio, conditioning, likelihood, sampling."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+from typing_extensions import override
+
+from audioflow.audio import MelContract
+from audioflow.flows import Base, Bijection, DiagonalNormal, Flow, Logistic, MelNormal, StandardNormal
+from audioflow.flows.base import no_log_det
+from audioflow.flows.reshape import squeeze, unsqueeze
+from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask, wide
+from audioflow.nets.upsample import Upsampler, UpsamplerName, make_upsampler
+from audioflow.sampling import Progress
+from audioflow.vocoders.base import Given, Vocoder
+
+Positive = Annotated[int, Field(ge=1, le=4096)]
+Count = Annotated[int, Field(ge=0, le=4096)]
+Speakers = Annotated[int, Field(ge=0, le=1_000_000)]
+BaseName = Literal["normal", "diagonal", "logistic", "mel"]
+CondRate = Literal["sample", "group"]
+
+
+class FlowVocoder(Vocoder):
+    r"""A normalizing flow of audio folded ``squeeze`` times, told about the mel.
+
+    .. math::
+        \log p(x | \text{mel}) = \log p_z(z | c) + \log|\det \partial z / \partial x|, \qquad z = f(x e^{-\ell}; c)
+
+    with :math:`e^\ell` the loudness that the mel says the speech has (see :class:`audioflow.nets.level.MelLevel`).
+
+    A subclass gives its settings to :meth:`Vocoder.__init__`, makes a bijection, and calls :meth:`_assemble`.
+
+    Attributes:
+        flow: base and bijection over the folded signal ``[B, squeeze, T / squeeze]``.
+        upsampler: from the mel to features at the sample rate.
+        group: samples that are scored and generated together: ``squeeze`` times what the bijection needs.
+    """
+
+    engines: ClassVar[tuple[str, ...]] = ("parallel",)
+    flow: Flow
+    upsampler: Upsampler
+
+    def __init__(self, contract: MelContract, config: Mapping[str, Any]) -> None:
+        super().__init__(contract, config)
+        self.squeeze = int(config["squeeze"])
+        speakers, width = int(config["speakers"]), int(config["speaker_channels"])
+        cond_channels = self._cond_channels
+        self.speaker_embedding = nn.Embedding(speakers, width) if speakers else None
+        self.voice = nn.Linear(width, cond_channels) if speakers else None
+        self.upsampler = make_upsampler(
+            config.get("upsampler", "transposed"), contract, cond_channels, int(config.get("upsample_taps", 4))
+        )
+
+    @property
+    def _cond_channels(self) -> int:
+        """Features at the sample rate."""
+        return int(self.config.get("cond_channels", 0)) or self.contract.n_mels
+
+    @property
+    def folded_cond_channels(self) -> int:
+        """Conditioning channels that the bijection is given."""
+        return self._cond_channels * (self.squeeze if self.config.get("cond_rate", "sample") == "sample" else 1)
+
+    def _assemble(self, bijection: Bijection) -> None:
+        """Put the flow together, once the bijection is made."""
+        self.group = self.squeeze * bijection.time_multiple
+        base = make_base(self.config.get("base", "normal"), self.squeeze, self.folded_cond_channels)
+        self.flow = Flow(base, bijection)
+
+    @property
+    def context_frames(self) -> int | None:
+        """Mel frames on each side that reach one sample: what exact synthesis in pieces has to carry.
+
+        ``None``: all that came before. Pieces begin at multiples of ``group`` samples, where the whole has them too.
+        """
+        groups = self.flow.bijection.reach("to_data")
+        if groups is None:
+            return None
+        samples = (groups + 1) * self.squeeze - 1
+        return math.ceil(samples / self.contract.hop_length) + self.upsampler.frame_context
+
+    @override
+    def scored_samples(self, frames: int) -> int:
+        """Whole groups only: of an utterance that ``group`` does not divide, the last few samples are left out."""
+        return frames * self.contract.hop_length // self.group * self.group
+
+    @override
+    def _log_prob(self, x: Tensor, given: Given) -> Tensor:
+        steps = self.scored_samples(given.mel.shape[-1])
+        if steps == 0:
+            return no_log_det(x)
+        mask = self._group_mask(given.frame_mask, steps, round_up=False)
+        cond = masked(self._cond(given)[..., :steps], mask)
+        level = masked(given.level[..., :steps], mask)
+        with full_precision(x):
+            x = wide(x[..., :steps]) * torch.exp(-level)
+        log_prob = self.flow.log_prob(*self._folded(masked(x, mask), cond, mask))
+        with full_precision(x):
+            return log_prob - level.sum(dim=(1, 2))
+
+    @override
+    def _generate(
+        self, noise: Tensor, given: Given, temperature: float, engine: str, progress: Progress | None
+    ) -> Tensor:
+        cond = self._cond(given)
+        beyond = noise.shape[-1] - cond.shape[-1]
+        mask = self._group_mask(given.frame_mask, noise.shape[-1], round_up=True)
+        folded = self._folded(masked(noise, mask), functional.pad(cond, (0, beyond)), mask)
+        x = unsqueeze(self._draw(*folded, temperature=temperature, engine=engine), self.squeeze)
+        return wide(x)[..., : cond.shape[-1]] * torch.exp(given.level)
+
+    def _draw(
+        self, noise: Tensor, cond: Tensor | None, mask: Tensor | None, *, temperature: float, engine: str
+    ) -> Tensor:
+        """Folded audio from folded noise."""
+        return self.flow.sample(noise, cond, mask, temperature)
+
+    def _noise_steps(self, frames: int) -> int:
+        return math.ceil(frames * self.contract.hop_length / self.group) * self.group
+
+    def _folded(self, x: Tensor, cond: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Signal, conditioning and mask at the rate of the flow."""
+        if self.config.get("cond_rate", "sample") == "group":
+            # The features vary slowly: those in the middle of a group stand for it.
+            cond = cond[..., self.squeeze // 2 :: self.squeeze]
+        else:
+            cond = squeeze(cond, self.squeeze)
+        return squeeze(x, self.squeeze), cond, None if mask is None else mask[..., :: self.squeeze]
+
+    def _cond(self, given: Given) -> Tensor:
+        cond: Tensor = self.upsampler(given.mel, given.frame_mask)
+        if self.voice is None or given.speaker is None:
+            return cond
+        voiced = cond + self.voice(given.speaker)[..., None]
+        return masked(voiced, repeat_mask(given.frame_mask, self.contract.hop_length))
+
+    def _group_mask(self, frame_mask: Tensor | None, steps: int, *, round_up: bool) -> Tensor | None:
+        """Mask ``[B, 1, steps]`` of whole groups; ``round_up`` counts a group cut by the end."""
+        if frame_mask is None:
+            return None
+        samples = frame_mask.sum(dim=(1, 2)).long() * self.contract.hop_length
+        whole = (samples + (self.group - 1 if round_up else 0)) // self.group * self.group
+        return mask_of(whole, steps, frame_mask.dtype)
+
+
+def make_base(name: BaseName, channels: int, cond_channels: int) -> Base:
+    """The base distribution that a recipe names by ``base``."""
+    if name == "diagonal":
+        return DiagonalNormal(channels)
+    if name == "logistic":
+        return Logistic()
+    if name == "mel":
+        return MelNormal(channels, cond_channels)
+    return StandardNormal()
+
+
+__all__ = ["BaseName", "CondRate", "Count", "FlowVocoder", "Positive", "Speakers", "UpsamplerName", "make_base"]
