@@ -134,9 +134,10 @@ class PickleMachine:
         return items
 
     def _call(self, maker: Any, arguments: Any) -> Any:
-        if not isinstance(maker, Name) or not isinstance(arguments, tuple):
+        if not isinstance(maker, Name | Made) or not isinstance(arguments, tuple):
             raise PickleError("it calls what is no function")
-        return self.make(maker, arguments)
+        # What a call would have given may be called in turn, such as a method that was looked up by getattr.
+        return self.make(maker, arguments) if isinstance(maker, Name) else Made(maker.kind, arguments)
 
     # One method for each of the other opcodes, by its name in pickletools.
 
@@ -226,10 +227,10 @@ def _pairs(flat: list[Any]) -> dict[Any, Any]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-VALUES = frozenset(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES "
-    "SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8".split()
-)
+INTEGERS = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4")
+TEXTS = ("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8")
+BYTES = ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8")
+VALUES = {*INTEGERS, *TEXTS, *BYTES, "FLOAT", "BINFLOAT"}
 CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,

@@ -1,8 +1,8 @@
 """The two file formats of ``torch.save``, read without running anything in them.
 
-Since 1.6 torch writes a zip file: ``<name>/data.pkl``, a pickle that refers to storages by key, and ``<name>/data/<key>``
-with the bytes of each. Before, it wrote pickles one after another (a magic number, a version, facts of the machine, the
-object, the list of storage keys) and then each storage, its length in front.
+Since 1.6 torch writes a zip file: ``<name>/data.pkl``, a pickle that refers to storages by key, and the bytes of each
+storage in ``<name>/data/<key>``. Before, it wrote pickles one after another (a magic number, a version, facts of the
+machine, the object, the list of storage keys) and then each storage, its length in front.
 """
 
 import io
@@ -139,8 +139,6 @@ class ZipTorchFile(TorchFile):
             if len(names) != 1:
                 raise PickleError("it is a zip file, but holds no data.pkl")
             self.root = names[0].removesuffix("data.pkl")
-            if f"{self.root}constants.pkl" in archive.namelist():
-                raise PickleError("it is a compiled program (TorchScript), not a checkpoint")
             if self._read(archive, "byteorder", b"little") != b"little":
                 raise PickleError("its numbers are big-endian")
             self.content = self._machine().run(io.BytesIO(self._read(archive, "data.pkl")))

@@ -5,7 +5,7 @@ are read by :mod:`audioflow.imports.torch_files`, which takes the tensors out an
 """
 
 import logging
-import pickle
+import struct
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 MODEL_KEYS = ("state_dict", "model", "model_state_dict", "generator", "net", "ema")
 """Where projects keep the model in what they save, the most usual place first."""
+DEPTH = 3
+"""So many dicts inside each other are looked into."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         CheckpointError: missing, no torch checkpoint, truncated, without a model, or with weights that are not finite.
     """
     path = Path(path)
-    _require_torch_file(path)
+    _require_start(path)
     try:
+        _require_honest_zip(path)
         content = _load_plain(path)
         file = None
         if content is None:
-            file = (ZipTorchFile if zipfile.is_zipfile(path) else LegacyTorchFile)(path)
+            file = (ZipTorchFile if _is_zip(path) else LegacyTorchFile)(path)
             content = file.content
         model = _find_model(path, content)
         weights = {_plain_name(name): tensor for name, tensor in _tensors(model, file).items()}
-    except (PickleError, zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, KeyError) as error:
+    except (zipfile.BadZipFile, struct.error, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{path} cannot be read as a torch checkpoint: {reason}; take another copy.") from error
     _require_finite(path, weights)
@@ -76,49 +79,64 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(path, weights, kind, file.sources if file else {})
 
 
-def _require_torch_file(path: Path) -> None:
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(ZIP_START)) == ZIP_START
+
+
+def _require_start(path: Path) -> None:
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; name a checkpoint file.")
     if path.is_dir():
         raise CheckpointError(f"{path} is a directory; name the checkpoint file in it.")
     with path.open("rb") as file:
-        start = file.read(64)
+        start = file.read(len(LEGACY_START))
     if not start:
         raise CheckpointError(f"{path} is empty (0 bytes); take another copy.")
-    if start.startswith(LEGACY_START):
+    if not start.startswith((ZIP_START, LEGACY_START)):
+        raise CheckpointError(f"{path} is not a file that torch.save wrote; name the checkpoint of the model.")
+
+
+def _require_honest_zip(path: Path) -> None:
+    """What torch saves is not compressed, so that no file becomes larger in memory than it is on the disk."""
+    if not _is_zip(path):
         return
-    if not start.startswith(ZIP_START):
-        raise CheckpointError(f"{path} is not a file that torch.save wrote; name the checkpoint that holds the weights.")
     if not zipfile.is_zipfile(path):
         raise CheckpointError(f"{path} is truncated: the index at its end is missing; take another copy.")
     with zipfile.ZipFile(path) as archive:
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            raise CheckpointError(f"{path} is a compiled program (TorchScript); name a checkpoint of its weights.")
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-            # Also what keeps a small file from becoming a large one in memory.
             raise CheckpointError(f"{path} is a compressed zip file, unlike what torch.save writes; name a checkpoint.")
 
 
 def _load_plain(path: Path) -> Any:
-    """What torch itself can read without running anything; ``None`` where it refuses."""
+    """What torch itself can read without running anything; ``None`` where it refuses or fails."""
     try:
         # Mapped, so that the state of an optimizer beside the weights is never read.
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError:
-        logger.info("%s holds more than tensors and containers; only its tensors are taken", path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+    except Exception as error:  # a damaged file can make it fail in any way; our own reader then says how
+        logger.info("torch does not read %s by itself (%s); only its tensors are taken", path, type(error).__name__)
         return None
 
 
 def _find_model(path: Path, content: Any) -> Any:
     """The state dict or module in what was saved."""
-    if isinstance(content, Made) and "_modules" in content.state:
-        return content
-    if isinstance(content, dict):
+    for _ in range(DEPTH):
+        if isinstance(content, Made) and "_modules" in content.state:
+            return content
+        if not isinstance(content, dict):
+            break
         if any(isinstance(value, Tensor | StoredTensor) for value in content.values()):
             return content
-        for key in MODEL_KEYS:
-            if isinstance(content.get(key), Made | dict):
-                return _find_model(path, content[key])
-    keys = ", ".join(str(key) for key in content) if isinstance(content, dict) else type(content).__name__
-    raise CheckpointError(f"{path} holds no model, neither weights by name nor a module, but {keys[:200] or 'nothing'}.")
+        inner = next((content[key] for key in MODEL_KEYS if isinstance(content.get(key), Made | dict)), None)
+        if inner is None:
+            break
+        content = inner
+    found = ", ".join(str(key) for key in content) if isinstance(content, dict) else type(content).__name__
+    raise CheckpointError(
+        f"{path} holds no model: neither weights by name nor a module, but {found[:200] or 'nothing'}."
+    )
 
 
 def _tensors(model: Any, file: TorchFile | None) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from audioflow.nets.masks import full_precision, masked, wide
 from audioflow.nets.sight import TOLD, spread_degrees, visible
-from audioflow.nets.slots import ChannelNet
+from audioflow.nets.slots import ChannelNet, Units
 
 Order = Literal["sequential", "reversed", "random"]
 Numbers = Literal["sequential", "random"]
@@ -43,32 +43,6 @@ class MLP(nn.Module):
             h = functional.relu(layer(h))
         with full_precision(x):
             return masked(columns_of(self.layers[-1](wide(h)), x.shape), mask)
-
-
-class Units:
-    """Values of units that become known a few at a time, ``[known, N]``.
-
-    Without gradients they stand in one block of memory that is filled; with gradients nothing may be written twice.
-    """
-
-    def __init__(self, capacity: int, like: Tensor) -> None:
-        self.known = 0
-        self.pieces: list[Tensor] = []
-        self.block = None if torch.is_grad_enabled() else like.new_empty(capacity, like.shape[1])
-
-    def add(self, fresh: Tensor) -> None:
-        """Put ``fresh [k, N]`` behind what is known."""
-        if self.block is None:
-            self.pieces.append(fresh)
-        else:
-            self.block[self.known : self.known + len(fresh)] = fresh
-        self.known += len(fresh)
-
-    def all(self, like: Tensor) -> Tensor:
-        """Everything that is known; ``like [., N]`` says how much nothing is."""
-        if self.block is not None:
-            return self.block[: self.known]
-        return torch.cat([like[:0], *self.pieces])
 
 
 @dataclass
@@ -217,9 +191,9 @@ class MADE(ChannelNet[MadeState]):
             weights=[self._weight(k, degrees)[sorts[k + 1]][:, sorts[k]] for k in range(len(layers))],
             biases=[layer.bias[sorts[k + 1]][:, None] for k, layer in enumerate(layers)],
             upto=[self._upto(row) for row in degrees[1:-1]],
-            inputs=Units(widths[0], told),
-            sums=[Units(width, told) for width in widths[1:]],
-            values=[Units(width, told) for width in widths[1:]],
+            inputs=Units(told, widths[0], axis=0),
+            sums=[Units(told, width, axis=0) for width in widths[1:]],
+            values=[Units(told, width, axis=0) for width in widths[1:]],
         )
 
     def _upto(self, degrees: Tensor) -> list[int]:
@@ -231,7 +205,7 @@ class MADE(ChannelNet[MadeState]):
         if previous is not None:
             state.inputs.add(wide(previous).reshape(1, -1))
             state.position += 1
-        below = state.inputs.all(state.told)
+        below = state.inputs.all()
         for layer, upto in enumerate(state.upto):
             # The units whose degree is that of the newest channel: nobody could compute them before.
             rows = slice(state.sums[layer].known, upto[state.position])
@@ -239,10 +213,10 @@ class MADE(ChannelNet[MadeState]):
             if layer == 0 and len(state.told):
                 fresh = fresh + state.told[rows]
             if layer > 0 and self.residual:
-                fresh = fresh + state.sums[layer - 1].all(state.told)[rows]
+                fresh = fresh + state.sums[layer - 1].all()[rows]
             state.sums[layer].add(fresh)
             state.values[layer].add(functional.relu(fresh))
-            below = state.values[layer].all(state.told)
+            below = state.values[layer].all()
         rows = slice(state.position * self.outputs, (state.position + 1) * self.outputs)
         params = torch.addmm(state.biases[-1][rows], state.weights[-1][rows, : len(below)], below)
         return params.reshape(self.outputs, state.shape[0], state.shape[2]).transpose(0, 1), state

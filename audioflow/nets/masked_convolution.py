@@ -18,7 +18,7 @@ class Visible(nn.Module):
     def __init__(self, mask: Tensor) -> None:
         super().__init__()
         # It follows from the layer's settings, so it is not stored with the weights.
-        self.register_buffer("mask", mask, persistent=False)
+        self.register_buffer("mask", mask.contiguous(), persistent=False)
 
     @override
     def forward(self, weight: Tensor) -> Tensor:
@@ -108,3 +108,12 @@ class MaskedConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         padded = functional.pad(x, (*padding(self.step_offsets), *padding(self.row_offsets)))
         return functional.conv2d(padded, self.weight, self.bias, dilation=self.dilation)
+
+
+@torch.no_grad()
+def start_at_zero(layer: nn.Conv1d) -> None:
+    """Set weight and bias of a last layer to zero, so that a flow around its network starts as the identity."""
+    original = layer.parametrizations.weight.original if parametrize.is_parametrized(layer) else layer.weight  # type: ignore[union-attr]
+    original.zero_()  # type: ignore[operator]
+    if layer.bias is not None:
+        layer.bias.zero_()

@@ -88,6 +88,41 @@ class ChannelNet(AutoregressiveNet[State]):
         return (len(self.order) - 1) * self.context_steps
 
 
+class Units:
+    """Values of units that become known a few at a time, along one axis of a tensor.
+
+    Without gradients they stand in one block of memory that is filled; with gradients nothing may be written twice.
+
+    Args:
+        like: gives the other sizes, dtype and device.
+        capacity: how many units there will be.
+        axis: along which they stand.
+    """
+
+    def __init__(self, like: Tensor, capacity: int, axis: int) -> None:
+        self.known = 0
+        self.axis = axis
+        sizes = list(like.shape)
+        sizes[axis] = 0 if torch.is_grad_enabled() else capacity
+        self._block = like.new_empty(sizes)
+        self._pieces: list[Tensor] | None = [self._block] if torch.is_grad_enabled() else None
+
+    def add(self, fresh: Tensor) -> None:
+        """Put more units behind those that are known."""
+        count = fresh.shape[self.axis]
+        if self._pieces is None:
+            self._block.narrow(self.axis, self.known, count).copy_(fresh)
+        else:
+            self._pieces.append(fresh)
+        self.known += count
+
+    def all(self) -> Tensor:
+        """Everything that is known."""
+        if self._pieces is None:
+            return self._block.narrow(self.axis, 0, self.known)
+        return torch.cat(self._pieces, dim=self.axis)
+
+
 def check_order(order: Sequence[int]) -> None:
     """Raise ValueError where an order does not name every channel once."""
     if sorted(order) != list(range(len(order))):

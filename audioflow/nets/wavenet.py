@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from audioflow.nets.gated_stack import GatedStack, dilation_cycle
-from audioflow.nets.masked_convolution import MaskedConv1d
+from audioflow.nets.masked_convolution import MaskedConv1d, start_at_zero
 from audioflow.nets.masks import full_precision, masked, wide
 
 
@@ -49,8 +49,7 @@ class WaveNetConditioner(nn.Module):
             sight="all",
         )
         self.end = MaskedConv1d(channels, out_channels, normed=False)
-        nn.init.zeros_(self.end.weight)
-        nn.init.zeros_(self.end.bias)  # type: ignore[arg-type]
+        start_at_zero(self.end)
 
     @property
     def context_steps(self) -> int:
@@ -152,13 +151,12 @@ class CausalWaveNet(nn.Module):
         self.skip_scale = layers**-0.5
         self.hidden = MaskedConv1d(skip_channels, skip_channels)
         self.end = MaskedConv1d(skip_channels, out_channels, normed=False)
-        nn.init.zeros_(self.end.weight)
-        nn.init.zeros_(self.end.bias)  # type: ignore[arg-type]
+        start_at_zero(self.end)
         self.linear_taps = linear_taps
         self.linear = None
         if linear_taps:
             self.linear = MaskedConv1d(in_channels, out_channels, linear_taps, sight="before", bias=False, normed=False)
-            nn.init.zeros_(self.linear.weight)
+            start_at_zero(self.linear)
 
     @property
     def receptive_field(self) -> int:

@@ -15,7 +15,7 @@ from audioflow.flows import Base, Bijection, DiagonalNormal, Flow, Logistic, Mel
 from audioflow.flows.base import no_log_det
 from audioflow.flows.reshape import squeeze, unsqueeze
 from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask, wide
-from audioflow.nets.upsample import Upsampler, UpsamplerName, make_upsampler
+from audioflow.nets.upsample import Upsampler, make_upsampler
 from audioflow.sampling import Progress
 from audioflow.vocoders.base import Given, Vocoder
 
@@ -48,7 +48,7 @@ class FlowVocoder(Vocoder):
 
     def __init__(self, contract: MelContract, config: Mapping[str, Any]) -> None:
         super().__init__(contract, config)
-        self.squeeze = int(config["squeeze"])
+        self.squeeze = int(config.get("squeeze", 1))
         speakers, width = int(config["speakers"]), int(config["speaker_channels"])
         cond_channels = self._cond_channels
         self.speaker_embedding = nn.Embedding(speakers, width) if speakers else None
@@ -149,6 +149,11 @@ class FlowVocoder(Vocoder):
         return mask_of(whole, steps, frame_mask.dtype)
 
 
+def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings among a constructor's arguments, from ``locals()`` in its first line."""
+    return {key: value for key, value in arguments.items() if key not in ("self", "contract", "__class__")}
+
+
 def make_base(name: BaseName, channels: int, cond_channels: int) -> Base:
     """The base distribution that a recipe names by ``base``."""
     if name == "diagonal":
@@ -159,5 +164,3 @@ def make_base(name: BaseName, channels: int, cond_channels: int) -> Base:
         return MelNormal(channels, cond_channels)
     return StandardNormal()
 
-
-__all__ = ["BaseName", "CondRate", "Count", "FlowVocoder", "Positive", "Speakers", "UpsamplerName", "make_base"]

@@ -11,9 +11,11 @@ from audioflow.audio import MelContract
 from audioflow.errors import RecipeError
 from audioflow.vocoders.base import Vocoder
 from audioflow.vocoders.glow import Glow
+from audioflow.vocoders.iaf import IafVocoder
+from audioflow.vocoders.maf import MafVocoder
 from audioflow.vocoders.wavenet import WaveNet
 
-VOCODERS: dict[str, type[Vocoder]] = {"wavenet": WaveNet, "glow": Glow}
+VOCODERS: dict[str, type[Vocoder]] = {"wavenet": WaveNet, "glow": Glow, "maf": MafVocoder, "iaf": IafVocoder}
 
 
 def vocoder_class(name: str) -> type[Vocoder]:

@@ -1,0 +1,44 @@
+"""The formats by name."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from audioflow.errors import OptionError
+from audioflow.imports import nvidia_waveglow
+from audioflow.imports.base import Converted, ImportSettings
+from audioflow.imports.unpickle import Checkpoint
+
+
+@dataclass(frozen=True)
+class Format:
+    """A family of foreign checkpoints.
+
+    Attributes:
+        title: the project and its model.
+        settings: what may be said besides the file.
+        convert: from checkpoint and settings to one of our vocoders.
+    """
+
+    title: str
+    settings: type[ImportSettings]
+    convert: Callable[[Checkpoint, Any], Converted]
+
+
+FORMATS: dict[str, Format] = {
+    "nvidia-waveglow": Format("NVIDIA/waveglow", nvidia_waveglow.WaveGlowSettings, nvidia_waveglow.convert),
+}
+
+
+def get_format(name: str) -> Format:
+    """The format called ``name``.
+
+    Raises:
+        OptionError: there is none; the nearest name is given.
+    """
+    if name in FORMATS:
+        return FORMATS[name]
+    near = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(FORMATS)}."
+    raise OptionError(f"There is no format {name!r}; {hint}")
