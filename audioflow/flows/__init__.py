@@ -7,10 +7,12 @@ from audioflow.flows.causal import CausalAffine
 from audioflow.flows.coupling import AdditiveCoupling, AffineCoupling, ChannelSplit, Checkerboard, Coupling
 from audioflow.flows.flow import Flow
 from audioflow.flows.linear import InvertibleConv1x1
+from audioflow.flows.made_density import MADEDensity
 from audioflow.flows.reshape import FactorOut, Permutation, Squeezed
 
 __all__ = [
     "IAF",
+    "MADEDensity",
     "MAF",
     "AdditiveCoupling",
     "AffineCoupling",

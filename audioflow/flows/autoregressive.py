@@ -63,8 +63,9 @@ class MAF(Bijection):
             params, state = self.network.step(state, previous)
             here = None if mask is None else mask[..., steps]
             with full_precision(z):
-                previous, log_derivative = self.kernel.to_data(z[:, channels, steps], wide(params))
                 # After its end an utterance stays silent: what it fed itself there might grow without bound.
+                params = masked(wide(params), here)
+                previous, log_derivative = self.kernel.to_data(z[:, channels, steps], params)
                 previous = masked(previous, here)
             values.append(previous)
             log_derivatives.append(masked(log_derivative, here).sum(dim=(1, 2)))

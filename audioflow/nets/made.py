@@ -1,5 +1,6 @@
 """MADE: a multilayer perceptron over channels in which each output sees the channels before its own only."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -148,6 +149,14 @@ class MADE(ChannelNet[MadeState]):
     def degrees(self, mask: int = 0) -> list[Tensor]:
         """Degrees of the inputs, of each hidden layer and of the outputs, under one of the masks."""
         return [getattr(self, f"degrees_{layer}")[mask] for layer in range(len(self.layers) + 1)]
+
+    def under(self, which: int) -> "MADE":
+        """The same weights under mask number ``which`` alone."""
+        other = copy.copy(self)
+        other.masks = 1
+        degrees = {f"degrees_{layer}": row[None] for layer, row in enumerate(self.degrees(which))}
+        other._buffers = {**self._buffers, **degrees, "order": torch.argsort(degrees["degrees_0"][0])}
+        return other
 
     @override
     def forward(

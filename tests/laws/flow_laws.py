@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from audioflow.flows import Bijection
+from audioflow.flows import MAF, Bijection, Flow
 
 GARBAGE = 1e4
 """What padding is filled with: finite, and far beyond anything valid."""
@@ -99,6 +99,30 @@ def check_autocast(flow: Bijection, x: Tensor, cond: Tensor) -> None:
         for rough_value, exact_value in zip(rough, exact, strict=True):
             assert torch.isfinite(rough_value).all()
             torch.testing.assert_close(rough_value, exact_value, atol=0.1, rtol=0.05)
+
+
+def check_order(flow: MAF, x: Tensor, cond: Tensor) -> None:
+    """Each slot of the noise depends on its own slot of the data and on earlier ones; ``x [1, C, T]``."""
+    jacobian = autograd_jacobian(flow.to_noise, x, cond)
+    places = torch.empty(x.shape[1:], dtype=torch.long)
+    for place, (channels, steps) in enumerate(flow.network.slots(x.shape[-1])):
+        places[channels, steps] = place
+    places = places.flatten()
+    later = places[None, :] > places[:, None]
+    assert not jacobian[later].any(), "a slot sees one that comes after it"
+    assert jacobian.diagonal().abs().min() > 0, "a slot does not see itself"
+    earlier = (places[None, :] < places[:, None]).any() and jacobian[places[None, :] < places[:, None]].any()
+    assert earlier or places.max() == 0, "no slot sees an earlier one: nothing is shown"
+
+
+def check_sample_and_log_prob(flow: Flow, noise: Tensor, cond: Tensor) -> None:
+    """A draw's own likelihood is the likelihood of the draw, and both are differentiable or both detached."""
+    x, log_prob = flow.rsample_and_log_prob(noise, cond)
+    close(flow.sample(noise, cond), x)
+    close(flow.log_prob(x, cond), log_prob)
+    detached = flow.sample_and_log_prob(noise, cond)
+    close(detached[0], x.detach())
+    close(detached[1], log_prob.detach())
 
 
 def check_density(flow: Bijection, channels: int, steps: int, reach: float, points: int = 161) -> None:

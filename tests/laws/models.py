@@ -10,6 +10,8 @@ from torch import nn
 from audioflow.audio import MelContract
 from audioflow.distributions import Gaussian
 from audioflow.flows import (
+    IAF,
+    MAF,
     AffineCoupling,
     Bijection,
     CausalAffine,
@@ -20,6 +22,10 @@ from audioflow.flows import (
     Permutation,
     Squeezed,
 )
+from audioflow.flows.kernels import Affine, kernel_named
+from audioflow.nets.causal import CausalConditioner
+from audioflow.nets.made import MADE
+from audioflow.nets.masked_wavenet import MaskedWaveNet
 from audioflow.nets.wavenet import CausalWaveNet, WaveNetConditioner
 from audioflow.vocoders import Vocoder, build
 
@@ -105,7 +111,40 @@ def glow_flow() -> Bijection:
     return Squeezed(4, build("glow", contract(n_mels=COND), config).flow.bijection)
 
 
+def made(outputs: int = 2, channels: int = 3, **options: object) -> MADE:
+    """A MADE that is told the conditioning."""
+    return MADE(channels, outputs, [24, 24], COND, **options)
+
+
+def causal_conditioner(kernel_size: int = 2, channels: int = 1) -> CausalConditioner:
+    """A causal WaveNet that gives shift and log-scale of each channel."""
+    return CausalConditioner(CausalWaveNet(channels, 2 * channels, COND, 3, 2, 3, 6, kernel_size))
+
+
+MAFS: dict[str, FlowCase] = {
+    "maf-made": FlowCase(lambda: MAF(made()), 3),
+    "maf-made-reversed": FlowCase(lambda: MAF(made(order="reversed")), 3),
+    "maf-made-random": FlowCase(lambda: MAF(made(order="random", numbers="random", seed=3)), 3),
+    "maf-made-residual": FlowCase(lambda: MAF(made(residual=True)), 3),
+    "maf-made-pair": FlowCase(lambda: MAF(made(channels=2)), 2),
+    "maf-made-affine": FlowCase(lambda: MAF(made(), Affine(None)), 3),
+    "maf-made-additive": FlowCase(lambda: MAF(made(1), kernel_named("additive")), 3),
+    "maf-made-spline": FlowCase(lambda: MAF(made(8), kernel_named("spline", bins=3)), 3),
+    "maf-made-mixture": FlowCase(lambda: MAF(made(8), kernel_named("mixture", components=2)), 3),
+    "maf-masked-wavenet": FlowCase(lambda: MAF(MaskedWaveNet(3, 2, COND, 8, 2, order=[1, 2, 0])), 3),
+    "maf-causal": FlowCase(lambda: MAF(causal_conditioner(2)), 1),
+    "maf-causal-two-channels": FlowCase(lambda: MAF(causal_conditioner(3, 2)), 2),
+}
+"""Masked autoregressive flows, of whose order there is a law."""
+
 FLOWS: dict[str, FlowCase] = {
+    **MAFS,
+    "iaf-made": FlowCase(lambda: IAF(made()), 3),
+    "iaf-causal": FlowCase(lambda: IAF(causal_conditioner(3)), 1),
+    "iaf-made-spline": FlowCase(lambda: IAF(made(8), kernel_named("spline", bins=3)), 3),
+    "maf-stack": FlowCase(
+        lambda: Chain([MAF(made()), InvertibleConv1x1(3), MAF(made(order="reversed")), Permutation([2, 1, 0])]), 3
+    ),
     "permutation": FlowCase(lambda: Permutation([2, 0, 1]), 3),
     "conv1x1": FlowCase(lambda: InvertibleConv1x1(3), 3),
     "conv1x1-pair": FlowCase(lambda: InvertibleConv1x1(2), 2),
@@ -173,7 +212,18 @@ GLOWS: dict[str, VocoderCase] = {
     "glow-hop-1": VocoderCase("glow", {**_GLOW, "squeeze": 2, "early_channels": 0}, hop_length=1, n_mels=1),
 }
 
+_MAF = {"squeeze": 3, "flows": 2, "channels": 8, "layers": 2}
+_IAF = {"flows": 2, "layers": 2, "cycle": 2, "residual_channels": 3, "skip_channels": 4, "front_kernel_size": 2}
+
 VOCODERS: dict[str, VocoderCase] = {
+    "maf": VocoderCase("maf", _MAF),
+    "maf-mixing-sample-rate": VocoderCase("maf", {**_MAF, "mixing": True, "cond_rate": "sample"}, hop_length=5),
+    "maf-speakers-mel-base": VocoderCase("maf", {**_MAF, "speakers": 2, "speaker_channels": 2, "base": "mel"}),
+    "maf-spline-logistic-base": VocoderCase("maf", {**_MAF, "kernel": "spline", "base": "logistic"}),
+    "iaf": VocoderCase("iaf", _IAF),
+    "iaf-linear-kernel-2": VocoderCase("iaf", {**_IAF, "linear_taps": 3, "kernel_size": 2, "gate_channels": 4}),
+    "iaf-speakers-hop-7": VocoderCase("iaf", {**_IAF, "speakers": 2, "speaker_channels": 2}, hop_length=7),
+    "iaf-diagonal-base": VocoderCase("iaf", {**_IAF, "base": "diagonal", "upsampler": "transposed2d"}),
     **WAVENETS,
     **GLOWS,
     "glow-constant-level": VocoderCase("glow", {**_GLOW, "follow_level": False}),

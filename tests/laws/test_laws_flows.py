@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws import flow_laws as laws
-from laws.models import FLOWS, coupling, make_flow, perturb
+from laws.models import FLOWS, MAFS, coupling, make_flow, made, perturb
 
-from audioflow.flows import Bijection, Chain, Invert, InvertibleConv1x1
+from audioflow.flows import MAF, Bijection, Chain, Flow, Invert, InvertibleConv1x1
 from audioflow.nets.weight_norm import fold_weight_norm
 
 few = settings(max_examples=3, deadline=None, derandomize=True, database=None)
@@ -87,6 +87,22 @@ def test_autocast_leaves_the_audio_path_in_float32(name):
     laws.check_autocast(flow, *draw(flow, name, 0, 2, 3))
 
 
+@pytest.mark.parametrize("name", MAFS)
+@few
+@given(seed=seeds, steps=st.integers(1, 4))
+def test_no_slot_sees_a_later_one(name, seed, steps):
+    flow = make_flow(name, seed)
+    laws.check_order(flow, *draw(flow, name, seed, 1, steps))
+
+
+@every_flow
+@few
+@given(seed=seeds, groups=st.integers(1, 4))
+def test_a_draw_has_the_likelihood_it_says(name, seed, groups):
+    flow = make_flow(name, seed)
+    laws.check_sample_and_log_prob(Flow(None, flow), *draw(flow, name, seed, 2, groups))
+
+
 @pytest.mark.parametrize(
     ("name", "channels", "steps"),
     [
@@ -99,6 +115,9 @@ def test_autocast_leaves_the_audio_path_in_float32(name):
         ("coupling-unbounded", 2, 1),
         ("invert-coupling", 2, 1),
         ("chain", 2, 1),
+        ("maf-made-pair", 2, 1),
+        ("maf-causal", 1, 2),
+        ("iaf-causal", 1, 2),
     ],
 )
 def test_the_density_integrates_to_one(name, channels, steps):
@@ -198,3 +217,22 @@ def test_the_laws_catch_a_constant_that_is_not_one():
     flow.__class__ = type("Boastful", (type(flow),), {"constant_log_det": True})
     with pytest.raises(AssertionError):
         laws.check_constant_log_det(flow, normals(1, 2, 4), normals(1, 2, 4))
+
+
+def test_the_laws_catch_a_wrong_order():
+    flow = perturb(MAF(made())).double()
+    laws.check_order(flow, normals(1, 3, 2), normals(1, 2, 2))
+    flow.network.order.copy_(torch.tensor([2, 1, 0]))
+    for law in (laws.check_order, laws.check_round_trip):
+        with pytest.raises(AssertionError):
+            law(flow, normals(1, 3, 2), normals(1, 2, 2))
+
+
+@pytest.mark.parametrize("layer", ["degrees_0", "degrees_3"])
+def test_the_laws_catch_a_wrong_mask(layer):
+    """Parameters that see their own channel; shifted once more, they see one that comes after it."""
+    flow = perturb(MAF(made())).double()
+    for law in (laws.check_log_det, laws.check_order):
+        getattr(flow.network, layer).add_(1 if layer == "degrees_3" else -1)
+        with pytest.raises(AssertionError):
+            law(flow, normals(1, 3, 1), normals(1, 2, 1))
