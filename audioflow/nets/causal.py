@@ -13,11 +13,11 @@ from audioflow.nets.wavenet import CausalWaveNet, StepState
 
 @dataclass
 class CausalState:
-    """A WaveNet's state, and the conditioning of all layers, ``[B, R, T]`` (or ``T = 1``, or ``None``)."""
+    """A WaveNet's state, the conditioning of all layers step by step, ``[B, R]`` each, and silence ``[B, C]``."""
 
     steps: StepState
-    projected: Tensor | None
-    zeros: Tensor
+    shares: Sequence[Tensor]
+    silence: Tensor
 
 
 class CausalConditioner(AutoregressiveNet[CausalState]):
@@ -42,14 +42,15 @@ class CausalConditioner(AutoregressiveNet[CausalState]):
 
     @override
     def init_state(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> CausalState:
-        return CausalState(self.network.init_state(z.shape[0]), self.network.project(cond), z[..., 0] * 0)
+        projected = self.network.project(cond)
+        # Cut apart once: the gradient of a slice is as large as the whole.
+        shares = () if projected is None else projected.unbind(dim=-1)
+        return CausalState(self.network.init_state(z.shape[0]), shares, torch.zeros_like(z[..., 0]))
 
     @override
     def step(self, state: CausalState, previous: Tensor | None) -> tuple[Tensor, CausalState]:
-        share, projected = None, state.projected
-        if projected is not None:
-            share = projected[..., min(state.steps.step, projected.shape[-1] - 1)]
-        x = state.zeros if previous is None else previous[..., 0]
+        share = state.shares[min(state.steps.step, len(state.shares) - 1)] if state.shares else None
+        x = state.silence if previous is None else previous[..., 0]
         params, state.steps = self.network.step(state.steps, x, share)
         return params[..., None], state
 
