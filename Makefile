@@ -10,11 +10,16 @@ PYTEST_ARGS ?= -n $(JOBS) --dist loadfile
 BIN := $(VENV)/bin
 # Without --no-compile, pip compiles thousands of files that are never imported.
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt $(PIP_ARGS)
+# Other projects' models, whose weights the tests import. They ask for far more than these tests use.
+PEERS := waveglow==22.12.28 wavenet-vocoder==0.1.1
+DENSITY_VENV ?= .venv-density
+DENSITY_ARGS ?=
+DENSITY := $(DENSITY_VENV)/.installed
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench constraints
+.PHONY: help demo test lint format bench density constraints
 
 help: ## list the targets and variables
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,9 +46,13 @@ format: $(DEV) ## bring the code into the one format
 bench: $(RUN) ## time synthesis and training of every recipe for the bundled speech
 	$(BIN)/python benchmarks/speed.py
 
+density: $(DENSITY) ## compare density estimation with zuko, nflows and normflows (hours; DENSITY_ARGS=--quick)
+	$(DENSITY_VENV)/bin/python -m benchmarks.density $(DENSITY_ARGS)
+
 constraints: $(DEV) ## write constraints.txt from what is installed
 	@sed '/^[^#]/d' constraints.txt > constraints.new
-	@$(BIN)/python -m pip freeze --exclude-editable --exclude audioflow | sed 's/+[a-z0-9.]*$$//' >> constraints.new
+	@$(BIN)/python -m pip freeze --exclude-editable --exclude audioflow \
+		$(foreach peer,$(PEERS),--exclude $(firstword $(subst ==, ,$(peer)))) | sed 's/+[a-z0-9.]*$$//' >> constraints.new
 	@mv constraints.new constraints.txt
 
 $(BIN)/python:
@@ -57,4 +66,11 @@ $(RUN): pyproject.toml constraints.txt | $(BIN)/python
 
 $(DEV): $(RUN)
 	$(INSTALL) --editable '.[dev]'
+	$(INSTALL) --no-deps $(PEERS)
+	@touch $@
+
+$(DENSITY): pyproject.toml constraints.txt benchmarks/requirements-density.txt
+	$(PYTHON) -m venv $(DENSITY_VENV)
+	$(DENSITY_VENV)/bin/python -m pip install --quiet --no-compile --constraint constraints.txt $(PIP_ARGS) \
+		--requirement benchmarks/requirements-density.txt --editable .
 	@touch $@

@@ -21,7 +21,7 @@ class Conditioner(Protocol):
 
 
 class Split(ABC):
-    """How a signal falls into a part that passes and a part that is mapped; ``True`` in RealNVP's mask is the former."""
+    """How a signal falls into a part that passes (one in RealNVP's mask) and a part that is mapped."""
 
     time_multiple = 1
 
@@ -61,7 +61,9 @@ class ChannelSplit(Split):
 
 
 class Checkerboard(Split):
-    """Every other value passes, alternating in time and from channel to channel::
+    """Every other value passes, alternating in time and from channel to channel.
+
+    ::
 
         channel 0   p a p a p a
         channel 1   a p a p a p        p passes, a is mapped; the other way round with ``swapped``

@@ -25,7 +25,7 @@ class MADEDensity(nn.Module):
 
     References:
         Germain, Gregor, Murray and Larochelle, "MADE", 2015, https://arxiv.org/abs/1502.03509
-        Papamakarios, Pavlakou and Murray, "Masked Autoregressive Flow", 2017, https://arxiv.org/abs/1705.07057 (MADE MoG)
+        Papamakarios, Pavlakou and Murray, "Masked Autoregressive Flow", 2017, https://arxiv.org/abs/1705.07057
 
     >>> from audioflow.distributions import GaussianMixture
     >>> law = GaussianMixture(components=3, min_log_scale=-5.0)
@@ -37,21 +37,20 @@ class MADEDensity(nn.Module):
     def __init__(self, network: MADE, law: OutputLaw) -> None:
         super().__init__()
         if network.outputs != law.parameter_channels:
-            raise ValueError(f"the law takes {law.parameter_channels} numbers a value, the network gives {network.outputs}")
+            needed = law.parameter_channels
+            raise ValueError(f"the law takes {needed} numbers a value, but the network gives {network.outputs}")
         self.network = network
         self.law = law
 
     def log_prob(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """Log-density ``[B]`` of ``x [B, C, T]`` in nats; of one random mask in training, of their average otherwise."""
+        """Log-density ``[B]`` of ``x [B, C, T]`` in nats: of one mask at random in training, of all otherwise."""
         masks = self.network.masks
         if self.training and masks > 1:
             return self.log_prob_under(int(torch.randint(masks, ())), x, cond, mask)
         each = torch.stack([self.log_prob_under(which, x, cond, mask) for which in range(masks)])
         return torch.logsumexp(each, dim=0) - math.log(masks)
 
-    def log_prob_under(
-        self, which: int, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None
-    ) -> Tensor:
+    def log_prob_under(self, which: int, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Log-density ``[B]`` under mask number ``which``."""
         x = masked(wide(x), mask)
         params = self.network(x, cond, mask, which)

@@ -41,8 +41,8 @@ class GatedStack(nn.Module):
         gate_channels: channels of each gate; as many as residual ones by default.
         speaker_channels: channels of a global (speaker) embedding; 0 for none.
         residual_scale: ``rho``; 1 in WaveGlow, the square root of 1/2 in most autoregressive WaveNets.
-        degrees: degree of each residual, gate and skip channel, see :mod:`audioflow.nets.sight`; all three kinds have as
-            many channels then. By default every channel sees every other.
+        degrees: degree of each residual, gate and skip channel, see :mod:`audioflow.nets.sight`; there are as many of
+            each then. By default every channel sees every other.
 
     References:
         van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, https://arxiv.org/abs/1609.03499

@@ -1,6 +1,7 @@
 """MADE: a multilayer perceptron over channels in which each output sees the channels before its own only."""
 
 import copy
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -21,20 +22,29 @@ Numbers = Literal["sequential", "random"]
 class MLP(nn.Module):
     """A plain perceptron over channels, the same at every step: the conditioner of a coupling of vectors.
 
-    The last layer starts at zero.
-
     Args:
         in_channels: channels of ``x``.
         out_channels: channels of the result.
         hidden: units of each hidden layer.
         cond_channels: channels of ``cond``; 0 for none.
+        zero_start: whether the last layer starts at zero, so that a flow starts as the identity; at random otherwise,
+            which learns faster where steps are few.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, hidden: Sequence[int], cond_channels: int = 0) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        hidden: Sequence[int],
+        cond_channels: int = 0,
+        *,
+        zero_start: bool = True,
+    ) -> None:
         super().__init__()
         widths = [in_channels + cond_channels, *hidden, out_channels]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
-        _start_at_zero(self.layers[-1])  # type: ignore[arg-type]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+        if zero_start:
+            _start_at_zero(self.layers[-1])  # type: ignore[arg-type]
 
     @override
     def forward(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
@@ -81,13 +91,13 @@ class MADE(ChannelNet[MadeState]):
         \text{params} = W_{L+1}\, \text{relu}(h_L) + b_{L+1}
 
     Every ``W`` is masked by :func:`audioflow.nets.sight.visible`: the channel at place ``p`` of the order has degree
-    ``p``, its outputs have degree ``p - 1``, and hidden units have connection numbers in between. Units of degree -1 see
+    ``p``, its outputs have degree ``p - 1``, hidden units have connection numbers in between. Units of degree -1 see
     the conditioning only, so the parameters of the first channel depend on it too. Steps do not see each other.
 
     One network may hold several masks (``masks``), each with an order and connection numbers of its own: training takes
     another one for each batch, and a density averages over them.
 
-    The last layer starts at zero. Differs from the paper: there is no direct connection from inputs to outputs.
+    Differs from the paper: there is no direct connection from inputs to outputs.
 
     Args:
         channels: channels ``C`` of ``x``.
@@ -99,6 +109,7 @@ class MADE(ChannelNet[MadeState]):
             the layer before.
         residual: whether each hidden layer after the first adds to the one before; all are equally wide then.
         masks: how many masks there are; those after the first are random.
+        zero_start: whether the last layer starts at zero, as in :class:`MLP`.
         seed: of everything that is drawn.
 
     References:
@@ -121,6 +132,7 @@ class MADE(ChannelNet[MadeState]):
         *,
         residual: bool = False,
         masks: int = 1,
+        zero_start: bool = True,
         seed: int = 0,
     ) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -133,7 +145,7 @@ class MADE(ChannelNet[MadeState]):
             raise ValueError("a MADE has at least one hidden layer")
         self.channels, self.outputs, self.residual, self.masks = channels, outputs, residual, masks
         widths = [channels, *hidden, outputs * channels]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.condition = nn.Linear(cond_channels, hidden[0], bias=False) if cond_channels else None
         lowest = TOLD if cond_channels else 0
         degrees = []
@@ -144,7 +156,8 @@ class MADE(ChannelNet[MadeState]):
         # Degrees are stored with the weights: they cannot be drawn again when these are loaded.
         for layer, of_masks in enumerate(zip(*degrees, strict=True)):
             self.register_buffer(f"degrees_{layer}", torch.stack(of_masks))
-        _start_at_zero(self.layers[-1])  # type: ignore[arg-type]
+        if zero_start:
+            _start_at_zero(self.layers[-1])  # type: ignore[arg-type]
 
     def degrees(self, mask: int = 0) -> list[Tensor]:
         """Degrees of the inputs, of each hidden layer and of the outputs, under one of the masks."""
@@ -159,10 +172,8 @@ class MADE(ChannelNet[MadeState]):
         return other
 
     @override
-    def forward(
-        self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None, which: int = 0
-    ) -> Tensor:
-        """``x [B, C, T]`` -> ``params [B, P * C, T]`` under mask number ``which``; the ends in float32 under autocast."""
+    def forward(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None, which: int = 0) -> Tensor:
+        """``x [B, C, T]`` -> ``params [B, P * C, T]`` under mask number ``which``; float32 at both ends."""
         degrees = self.degrees(which)
         with full_precision(x):
             h = functional.linear(rows_of(wide(x)), self._weight(0, degrees), self.layers[0].bias)  # type: ignore[arg-type]

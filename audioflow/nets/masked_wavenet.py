@@ -102,6 +102,7 @@ class MaskedWaveNet(ChannelNet[MaskedState]):
             channels, outputs * rows, in_degrees=degrees, out_degrees=(positions - 1).repeat(outputs), normed=False
         )
         start_at_zero(self.end)
+        self._offsets: list[list[int]] = [c.offsets for c in self.stack.convolutions]  # type: ignore[misc,union-attr]
         self._upto = [int((degrees <= degree).sum()) for degree in range(TOLD, rows)]
 
     @property
@@ -152,7 +153,7 @@ class MaskedWaveNet(ChannelNet[MaskedState]):
         return masked(params, state.mask), state
 
     def _advance(self, state: MaskedState, fresh: slice) -> None:
-        """Compute the hidden channels ``fresh``, whose degree is that of the newest channel of ``x``, in every layer."""
+        """Compute in every layer the channels ``fresh``, whose degree is that of the newest channel of ``x``."""
         stack, weights, known = self.stack, state.weights, fresh.stop
         count = fresh.stop - fresh.start
         x = state.inputs.all()
@@ -161,34 +162,31 @@ class MaskedWaveNet(ChannelNet[MaskedState]):
             # A product, since a convolution of no channels is none.
             h = masked(weight[fresh, : x.shape[1], 0] @ x + bias[fresh, None], state.mask)
         skips: Tensor | None = None
-        for layer, (weight, bias) in enumerate(weights.convolutions):
+        second = slice(fresh.start + self.channels, fresh.stop + self.channels)
+        for layer, dilation in enumerate(stack.dilations):
             state.residuals[layer].add(h)
-            gate = slice(fresh.start + self.channels, fresh.stop + self.channels)
-            offsets: list[int] = stack.convolutions[layer].offsets  # type: ignore[union-attr,assignment]
-            a = functional.conv1d(
-                functional.pad(state.residuals[layer].all(), padding(offsets)),
-                torch.cat([weight[fresh, :known], weight[gate, :known]]),
-                torch.cat([bias[fresh], bias[gate]]),
-                dilation=stack.dilations[layer],
-            )
+            seen = functional.pad(state.residuals[layer].all(), padding(self._offsets[layer]))
+            a = functional.conv1d(seen, *_rows(weights.convolutions[layer], [fresh, second], known), dilation=dilation)
             if state.projected is not None:
                 share = state.projected.narrow(1, 2 * self.channels * layer, 2 * self.channels)
-                a = a + torch.cat([share[:, fresh], share[:, gate]], dim=1)
-            filter_, gate_values = a.chunk(2, dim=1)
-            state.gates[layer].add(torch.tanh(filter_) * torch.sigmoid(gate_values))
-            weight, bias = weights.outputs[layer]
-            rows = [fresh, gate] if len(weight) > self.channels else [fresh]
-            y = functional.conv1d(
-                state.gates[layer].all(),
-                torch.cat([weight[part, :known] for part in rows]),
-                torch.cat([bias[part] for part in rows]),
-            )
-            if len(rows) > 1:
+                a = a + torch.cat([share[:, fresh], share[:, second]], dim=1)
+            filter_, gate = a.chunk(2, dim=1)
+            state.gates[layer].add(torch.tanh(filter_) * torch.sigmoid(gate))
+            # The last layer has skips only.
+            parts = [fresh] if layer == len(stack.dilations) - 1 else [fresh, second]
+            y = functional.conv1d(state.gates[layer].all(), *_rows(weights.outputs[layer], parts, known))
+            if len(parts) > 1:
                 h = masked((h + y[:, :count]) * stack.residual_scale, state.mask)
             skip = y[:, -count:]
             skips = skip if skips is None else skips + skip
         assert skips is not None  # noqa: S101  (a stack has at least one layer)
         state.skips.add(masked(skips, state.mask))
+
+
+def _rows(layer: tuple[Tensor, Tensor], parts: Sequence[slice], known: int) -> tuple[Tensor, Tensor]:
+    """Some rows of a layer's weight and bias, as far as its inputs are known."""
+    weight, bias = layer
+    return torch.cat([weight[part, :known] for part in parts]), torch.cat([bias[part] for part in parts])
 
 
 def _bias(layer: nn.Conv1d) -> Tensor:

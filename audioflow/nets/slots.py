@@ -23,7 +23,7 @@ class AutoregressiveNet(nn.Module, ABC, Generic[State]):
 
     @abstractmethod
     def forward(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """``x [B, C, T]``, ``cond [B, M, T]``, ``mask [B, 1, T]`` -> ``params [B, P * C, T]``, ``P`` groups of ``C``."""
+        """``x [B, C, T]``, ``cond [B, M, T]``, ``mask [B, 1, T]`` -> ``params [B, P * C, T]``."""
 
     @abstractmethod
     def slots(self, steps: int) -> Iterator[Slot]:

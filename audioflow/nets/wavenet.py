@@ -74,7 +74,7 @@ class StepState:
         window: the last inputs, the oldest first, ``[B, taps * in]``; the front and the linear prediction see them.
         front: matrix ``[taps * in, channels]`` and bias of the first convolution.
         linear: matrix ``[taps * in, out]`` of the linear prediction.
-        past: per dilated convolution a ring of its last ``(kernel_size - 1) * dilation`` inputs, ``[B, channels]`` each.
+        past: per dilated convolution a ring of its last ``(kernel_size - 1) * dilation`` inputs ``[B, channels]``.
         weights: per dilated convolution its taps ``[kernel_size, in, out]`` and bias, weight norm worked out.
         outputs: per layer the matrix ``[in, out]`` and bias of its output, and likewise of the head.
     """

@@ -10,7 +10,8 @@ from audioflow.flows.kernels import KernelName, kernel_named
 from audioflow.nets.causal import CausalConditioner
 from audioflow.nets.upsample import UpsamplerName
 from audioflow.nets.wavenet import CausalWaveNet
-from audioflow.vocoders.flow import BaseName, Count, FlowVocoder, Positive, Speakers, settings_of
+from audioflow.vocoders.base import settings_of
+from audioflow.vocoders.flow import BaseName, Count, FlowVocoder, Positive, Speakers
 
 
 class IafVocoder(FlowVocoder):
@@ -20,8 +21,8 @@ class IafVocoder(FlowVocoder):
         x^{(k+1)}_t = x^{(k)}_t\,e^{s_t} + \mu_t \qquad (\mu_t, s_t) = \text{net}_k(x^{(k)}_{<t}, c_t) \qquad
         x^{(0)} = z, \quad x = x^{(K)}
 
-    Synthesis is one pass, for all samples at once. Scoring is the slow side: it recovers the noise sample by sample, with
-    gradients, so training by likelihood takes short segments (one or two mel frames) in large batches. Distillation
+    Synthesis is one pass, for all samples at once. Scoring is the slow side: it recovers the noise sample by sample,
+    with gradients, so training by likelihood takes short segments (one or two mel frames) in large batches. Distillation
     from a teacher needs the fast side only.
 
     The order of time is kept from flow to flow, so audio up to ``t`` depends on noise up to ``t``.

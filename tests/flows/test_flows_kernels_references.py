@@ -107,15 +107,38 @@ def test_spline_has_finite_gradients_at_its_knots(spline, dtype):
         assert all(torch.isfinite(g).all() for g in torch.autograd.grad(log_derivative.sum(), [x, own]))
 
 
-def test_spline_of_least_derivatives_keeps_its_log_derivative_in_float32():
+def test_spline_has_right_gradients_where_the_root_changes_its_form():
+    kernel = RationalQuadratic(4, 4.0, 2**-10, 2**-10)  # bins of size 2 exactly
+    params = column([0.0] * 8 + [0.7] * 3).requires_grad_()
+    z = torch.full((1, 1, 1), -1.0, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(kernel.to_data, (z, params))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_spline_is_finite_at_the_knots_of_extreme_parameters(dtype):
     kernel = RationalQuadratic(8)
-    generator = torch.Generator().manual_seed(0)
-    params = 30 * torch.randint(-1, 2, (500, kernel.parameters, 1), generator=generator, dtype=torch.float64)
-    x = torch.linspace(-5, 5, 101, dtype=torch.float64).expand(500, 1, -1)
-    log_derivative = kernel.to_noise(x.float(), params.float().expand(-1, -1, 101))[1]
-    # The least and the greatest that bins, heights and derivatives of these sizes allow.
-    assert log_derivative.min() > np.log(1e-9)
-    assert log_derivative.max() < np.log(1e8)
+    draws = 30 * np.random.default_rng(0).integers(-1, 2, (300, kernel.parameters))
+    draws[:, 16:] = -30
+    references = [ReferenceSpline(raw, 8, 5.0, 1e-3, 1e-3, 1e-3) for raw in draws.astype(float)]
+    params = torch.tensor(draws, dtype=dtype)[:, :, None].expand(-1, -1, 27).clone().requires_grad_()
+    for direction, side in ((kernel.to_noise, "x"), (kernel.to_data, "y")):
+        knots = torch.tensor(np.array([getattr(reference, side) for reference in references]), dtype=dtype)
+        nudges = [knots, knots + 4e-7, knots - 4e-7]
+        x = torch.cat(nudges, dim=1)[:, None].clone().requires_grad_()
+        outputs = direction(x, params)
+        gradients = torch.autograd.grad(sum(output.sum() for output in outputs), [x, params])
+        assert all(torch.isfinite(value).all() for value in [*outputs, *gradients])
+
+
+def test_spline_leaves_what_lies_outside():
+    kernel = RationalQuadratic(8)
+    x = torch.tensor([[[-np.inf, -1e30, -5.1, -5.0, 5.0, 5.1, 1e30, np.inf]]])
+    for direction in (kernel.to_noise, kernel.to_data):
+        params = torch.randn(1, kernel.parameters, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        y, log_derivative = direction(x, params)
+        assert torch.equal(y, x)
+        assert not log_derivative.any()
+        assert not torch.autograd.grad(y.sum() + log_derivative.sum(), params)[0].any()
 
 
 def mixture_numbers(K, seed=0):
@@ -179,10 +202,11 @@ def test_mixture_comes_back_in_float32(K):
     torch.testing.assert_close(kernel.to_data(kernel.to_noise(x, params)[0], params)[0], x, rtol=1e-5, atol=1e-5)
 
 
-def test_quantiles_are_found_between_components_far_apart():
+@pytest.mark.parametrize("far", [1, 1000])
+def test_quantiles_are_found_between_components_far_apart(far):
     K = 3
     log_weights = column(np.log([0.2, 0.3, 0.5]))[:, :, None]
-    mean, log_scale = column([-30.0, 5.0, 40.0])[:, :, None], column([-4.0, 1.0, -4.0])[:, :, None]
+    mean, log_scale = far * column([-30.0, 5.0, 40.0])[:, :, None], column([-4.0, 1.0, -4.0])[:, :, None]
     params = torch.cat([log_weights, mean - column([-0.5, 0, 0.5])[:, :, None], log_scale], dim=1)[..., 0]
     params = torch.cat([params, torch.zeros(1, 2, 1, dtype=torch.float64)], dim=1)
     params[:, 2 * K : 3 * K] = 5 * torch.atanh(params[:, 2 * K : 3 * K] / 5)
@@ -193,13 +217,14 @@ def test_quantiles_are_found_between_components_far_apart():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_gradients_stay_finite_in_a_gap_that_no_component_fills(dtype):
+@pytest.mark.parametrize("far", [30.0, 1e8])
+def test_gradients_stay_finite_in_a_gap_that_no_component_fills(dtype, far):
     kernel = LogisticMixtureCDF(2)
-    params = torch.tensor([0, 0, -30, 30, -30, -30, 0, 0], dtype=dtype).reshape(1, -1, 1).requires_grad_()
+    params = torch.tensor([0, 0, -far, far, -30, -30, 0, 0], dtype=dtype).reshape(1, -1, 1).requires_grad_()
     z = torch.zeros(1, 1, 1, dtype=dtype, requires_grad=True)
     x, log_derivative = kernel.to_data(z, params)
     (x + log_derivative).sum().backward()
-    assert abs(x.item()) < 31
+    assert abs(x.item()) < far + 1
     assert log_derivative.item() > 10
     torch.testing.assert_close(kernel.to_noise(x, params)[0], z, rtol=0, atol=1e-6)
     assert torch.isfinite(z.grad).all()

@@ -8,9 +8,11 @@ from torch import Tensor
 class Kernel(ABC):
     r"""An increasing map of each value by itself, whose parameters come from elsewhere.
 
-    .. math:: z = k(x; \theta) \qquad x = k^{-1}(z; \theta) \qquad \text{both give } \log|\partial\,\text{out} / \partial\,\text{in}|
+    .. math:: z = k(x; \theta) \qquad x = k^{-1}(z; \theta)
 
-    Kernels hold no weights. A coupling or autoregressive layer is a mask, a network that gives ``params``, and a kernel.
+    Both directions give the logarithm of their own derivative too.
+
+    Kernels hold no weights: a coupling or autoregressive layer is a mask, a network that gives ``params``, a kernel.
     ``params [B, P * C, T]`` are ``P`` groups of ``C`` channels, in the order of :meth:`parts`: all shifts, then all
     log-scales. Parameters of zero mean the identity, or what is nearest to it (each kernel says so).
 
@@ -38,7 +40,8 @@ class Kernel(ABC):
 
     def parts(self, params: Tensor) -> Tensor:
         """``params [B, P * C, T]`` group by group: ``[B, P, C, T]``."""
-        return params.unflatten(1, (self.parameters, -1))
+        parts: Tensor = params.unflatten(1, (self.parameters, -1))
+        return parts
 
 
 class Inverted(Kernel):
