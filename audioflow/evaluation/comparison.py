@@ -9,6 +9,7 @@ from torch import Tensor
 
 from audioflow.audio import MelFrontEnd, dequantize, frames_of
 from audioflow.errors import AudioError, MelError
+from audioflow.evaluation.arithmetic import multiply_accumulates
 from audioflow.evaluation.baselines import energy_gaussian_log_prob, energy_gaussian_sample, griffin_lim
 from audioflow.evaluation.environment import describe_machine
 from audioflow.evaluation.likelihood import LogLikelihood, device_of, pooled, score_many
@@ -152,7 +153,10 @@ def _vocoder_rows(bench: _Bench, label: str, vocoder: Vocoder) -> list[Row]:
         if rows and engine in SLOW_ENGINES:
             row = _stretch_row(bench, label, vocoder, engine)
         else:
-            row = _whole_row(bench, label, vocoder, engine)
+            row = replace(
+                _whole_row(bench, label, vocoder, engine),
+                multiply_accumulates=multiply_accumulates(vocoder, engine),
+            )
         if rows and row.difference is None:
             row = replace(row, difference=_greatest_difference(row.audio, rows[0].audio))
         rows.append(replace(row, parameters=parameters, likelihood=likelihood))

@@ -24,6 +24,7 @@ def three_digits(value: float) -> str:
 # Heading of each figure of a row, and how it is written.
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "parameters": ("parameters", "{:,d}".format),
+    "multiply_accumulates": ("M MAC/sample", lambda value: three_digits(value / 1e6)),
     "samples_per_second": ("samples/s", "{:,.0f}".format),
     "times_real_time": ("x real time", three_digits),
     "nats_per_sample": ("nats/sample", "{:.3f}".format),
@@ -44,6 +45,7 @@ class Row:
         engine: how it was sampled.
         audio: what it made of each input, wav [T] by the input's name; of a stretch only where ``note`` says so.
         parameters: how many numbers the model has learned.
+        multiply_accumulates: how many it takes to make one sample.
         timing: how long it took to make the audio.
         likelihood: of the recordings under the model, the same for each of its engines.
         distances: metric by name, the mean over the inputs.
@@ -55,6 +57,7 @@ class Row:
     engine: str
     audio: dict[str, Tensor]
     parameters: int | None = None
+    multiply_accumulates: float | None = None
     timing: Timing | None = None
     likelihood: LogLikelihood | None = None
     distances: dict[str, float] = field(default_factory=dict)
@@ -66,6 +69,7 @@ class Row:
         timing, likelihood = self.timing, self.likelihood
         return {
             "parameters": self.parameters,
+            "multiply_accumulates": self.multiply_accumulates,
             "samples_per_second": timing.samples_per_second if timing else None,
             "times_real_time": timing.times_real_time if timing else None,
             "nats_per_sample": likelihood.nats_per_sample if likelihood else None,
