@@ -5,6 +5,7 @@ from audioflow.audio.companding import mu_law_decode, mu_law_encode
 from audioflow.audio.contract import PRESETS, MelContract, get_contract
 from audioflow.audio.convert import compatibility, convert_mel
 from audioflow.audio.dequantize import AMPLITUDE_STEP, dequantize, quantize
+from audioflow.audio.emphasis import deemphasize, emphasize
 from audioflow.audio.filterbank import mel_filterbank
 from audioflow.audio.mel import MelFrontEnd, compress, decompress, frames_of
 from audioflow.audio.mel_files import load_bare_mel, load_mel, save_mel
@@ -26,7 +27,9 @@ __all__ = [
     "compress",
     "convert_mel",
     "decompress",
+    "deemphasize",
     "dequantize",
+    "emphasize",
     "frames_of",
     "get_contract",
     "load_bare_mel",

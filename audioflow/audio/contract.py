@@ -19,6 +19,7 @@ class MelContract(BaseModel):
         linear = filterbank @ (P + magnitude_epsilon) ** (power / 2)
         mel    = gain * log(max(linear, floor)) + offset        # floor_law "clamp"
         mel    = gain * log(linear + floor) + offset            # floor_law "add"
+        mel    = min(mel, ceiling)                              # where there is a ceiling
 
     ``gain`` and ``offset`` are there for families in decibels, shifted or scaled to a unit range: 20 log10 is
     ``compression="log10", gain=20``. A window that the spectrum is divided by is an offset too. Statistics of a corpus
@@ -41,6 +42,7 @@ class MelContract(BaseModel):
         floor_law: whether the floor is a lower limit or is added.
         gain: factor after the logarithm.
         offset: summand after the gain.
+        ceiling: highest mel value, ``None`` for no limit.
         framing: ``"centered"``: frame ``k`` has its middle at sample ``k * hop_length``; ``"half_hop"``: at
             ``(k + 1/2) * hop_length``, the middle of the samples that the frame stands for.
         pad_mode: what lies beyond both ends of a recording: its mirror image or silence.
@@ -64,6 +66,7 @@ class MelContract(BaseModel):
     floor_law: Literal["clamp", "add"] = "clamp"
     gain: float = Field(default=1.0, gt=0)
     offset: float = 0.0
+    ceiling: float | None = None
     framing: Literal["centered", "half_hop"] = "centered"
     pad_mode: Literal["reflect", "zeros"] = "reflect"
 
@@ -75,6 +78,8 @@ class MelContract(BaseModel):
             raise ValueError(f"hop_length {self.hop_length} skips samples: it is longer than win_length")
         if not self.f_min < self.f_max <= self.sample_rate / 2:
             raise ValueError(f"bands from {self.f_min} to {self.f_max} Hz do not fit below {self.sample_rate / 2} Hz")
+        if self.ceiling is not None and not self.silence < self.ceiling:
+            raise ValueError(f"the ceiling {self.ceiling} is not above {self.silence:g}, the value of silence")
         return self
 
     @property
@@ -133,8 +138,27 @@ PRESETS: dict[str, MelContract] = {
         compression="log10",
         floor=1e-10,
     ),
+    "r9y9-22k": _NVIDIA.model_copy(
+        update={"f_min": 125.0, "f_max": 7600.0, "compression": "log10", "floor": 1e-10},
+    ),
+    "clarinet-22k": _NVIDIA.model_copy(
+        update={
+            "f_min": 125.0,
+            "f_max": 7600.0,
+            "power": 2,
+            "compression": "log10",
+            "floor": 1e-4,
+            "gain": 0.2,
+            "offset": 0.8,
+            "ceiling": 1.0,
+        },
+    ),
 }
-"""Contracts of the public families, by name; ``espnet-24k`` is what those projects have before mean and variance."""
+"""Contracts of the public families, by name.
+
+``espnet-24k`` and ``r9y9-22k`` are what those projects have before mean and variance. Recordings for ``clarinet-22k``
+(ksw0306's ClariNet and FloWaveNet) are divided by their peak first, so that it is 0.999.
+"""
 
 
 def get_contract(name_or_fields: str | Mapping[str, Any] | MelContract) -> MelContract:

@@ -52,7 +52,7 @@ def convert_mel(mel: Tensor, have: MelContract, want: MelContract) -> Tensor:
         )
     if have.framing != want.framing:
         mel = _half_a_frame(mel, later=want.framing == "half_hop")
-    return mel.clamp(min=want.silence)
+    return mel.clamp(min=want.silence, max=want.ceiling)
 
 
 def _obstacles(have: MelContract, want: MelContract) -> list[str]:

@@ -109,13 +109,17 @@ class MelFrontEnd(nn.Module):
 
 
 def compress(linear: Tensor, contract: MelContract) -> Tensor:
-    """Linear mel values to mel values: floor, logarithm, gain and offset of the contract; any shape."""
+    """Linear mel values to mel values: floor, logarithm, gain, offset and ceiling of the contract; any shape."""
     floored = linear + contract.floor if contract.floor_law == "add" else linear.clamp(min=contract.floor)
-    return contract.gain / contract.log_base * floored.log() + contract.offset
+    mel = contract.gain / contract.log_base * floored.log() + contract.offset
+    return mel if contract.ceiling is None else mel.clamp(max=contract.ceiling)
 
 
 def decompress(mel: Tensor, contract: MelContract) -> Tensor:
-    """Mel values to linear mel values (magnitude or power, see ``contract.power``); undoes `compress` to the floor."""
+    """Mel values to linear mel values (magnitude or power, see ``contract.power``).
+
+    Undoes `compress` between floor and ceiling; what was louder than the ceiling comes back as loud as that.
+    """
     linear = ((mel - contract.offset) * (contract.log_base / contract.gain)).exp()
     return (linear - contract.floor).clamp(min=0) if contract.floor_law == "add" else linear
 

@@ -9,10 +9,11 @@ import click
 from audioflow.cli.options import json_option, verbose_option
 
 EPILOG = """\b
-Formats: nvidia-waveglow.
+Formats: nvidia-waveglow, r9y9-wavenet, ksw0306-clarinet, l0sg-waveflow.
 Examples:
   audioflow import nvidia-waveglow waveglow_256channels.pt --out imported/waveglow
   audioflow import nvidia-waveglow checkpoint_16k.pt --out imported/16k mel=nvidia-16k
+  audioflow import ksw0306-clarinet student.pth --out imported/student teacher=teacher.pth
 """
 
 

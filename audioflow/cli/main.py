@@ -3,6 +3,7 @@
 import difflib
 import errno
 import importlib
+import keyword
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ COMMANDS = {
     "synthesize": "Turn mels, or recordings by way of their mels, into speech.",
     "score": "Give the exact log-likelihood of recordings under a vocoder.",
     "compare": "Put vocoders and their engines side by side, with sound.",
+    "import": "Bring the weights of another project over.",
     "info": "Say what a checkpoint, recording, mel or recipe is.",
     "demo": "Train two small vocoders on bundled speech and compare them.",
 }
@@ -39,7 +41,8 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"audioflow.cli.{cmd_name}"), cmd_name)
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(importlib.import_module(f"audioflow.cli.{module}"), module)
         return command
 
     @override

@@ -16,10 +16,13 @@ class OutputLaw(ABC):
     Attributes:
         parameter_channels: numbers ``P`` that the network gives for each sample.
         noise_channels: standard normal numbers ``N`` that one draw consumes.
+        input_channels: channels of what a network that is fed back its own samples sees of one, see
+            :meth:`network_input`.
     """
 
     parameter_channels: int
     noise_channels: int
+    input_channels: int = 1
 
     @abstractmethod
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
@@ -45,7 +48,10 @@ class OutputLaw(ABC):
         """
 
     def network_input(self, x: Tensor, level: Tensor) -> Tensor:
-        """What a network that is fed back its own samples sees of ``x [B, 1, T]``: ``x exp(-level)``."""
+        """What a network that is fed back its own samples sees of ``x [B, 1, T]``: by default ``x exp(-level)``.
+
+        Zeros mean what comes before the first sample.
+        """
         return x * torch.exp(-level)
 
 

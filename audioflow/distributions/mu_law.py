@@ -19,6 +19,8 @@ class MuLawCategorical(OutputLaw):
 
     Args:
         classes: ``C``, 256 in the literature.
+        one_hot: whether a network sees of its samples which class they are in, on ``C`` channels; otherwise it sees
+            their companded amplitude.
 
     References:
         van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, https://arxiv.org/abs/1609.03499
@@ -26,8 +28,10 @@ class MuLawCategorical(OutputLaw):
 
     noise_channels = 1
 
-    def __init__(self, classes: int = 256) -> None:
+    def __init__(self, classes: int = 256, *, one_hot: bool = False) -> None:
         self.parameter_channels = classes
+        self.one_hot = one_hot
+        self.input_channels = classes if one_hot else 1
         centres = torch.linspace(-1, 1, classes, dtype=torch.float64)
         borders = torch.cat([centres[:1], (centres[1:] + centres[:-1]) / 2, centres[-1:]])
         self.edges = self._expand(borders)
@@ -50,8 +54,17 @@ class MuLawCategorical(OutputLaw):
         """The outputs: companding serves quiet speech already."""
         return outputs
 
+    @override
     def network_input(self, x: Tensor, level: Tensor) -> Tensor:
-        """Companded amplitude: quiet samples differ as visibly as loud ones."""
+        """Companded amplitude, by which quiet samples differ as visibly as loud ones; or the class.
+
+        A class is ``C`` numbers of which its own is 1, less those of the middle class, which stands for silence before
+        the start. In front of a convolution with a bias it makes no difference what is taken away.
+        """
+        if self.one_hot:
+            classes = torch.arange(self.parameter_channels, device=x.device)[:, None]
+            silence = (classes == (self.parameter_channels - 1) // 2).to(x.dtype)
+            return (self._class_of(x) == classes).to(x.dtype) - silence
         mu = self.parameter_channels - 1
         return torch.sign(x) * torch.log1p(mu * x.abs()) / math.log1p(mu)
 

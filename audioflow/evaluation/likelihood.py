@@ -1,15 +1,19 @@
 """Exact log-likelihood of recordings under a vocoder, given their own mels."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from audioflow import audio
 from audioflow.errors import AudioError
 from audioflow.vocoders import Vocoder
+
+SCORED_TOGETHER = 32
+"""Recordings in a batch, for vocoders that score sample by sample."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +120,41 @@ def score_many(
 ) -> list[LogLikelihood]:
     """Score each wav [T] as one speaker; recording ``i`` gets the noise of ``seed + i``.
 
-    ``pooled`` makes one figure of the list.
+    ``pooled`` makes one figure of the list. A vocoder that scores sample by sample scores many at once.
 
     Raises:
         AudioError: a wav is shorter than one frame.
     """
+    if vocoder.scores_step_by_step and draws == 1:
+        seeded = list(enumerate(wavs, start=seed))
+        parts = [seeded[first : first + SCORED_TOGETHER] for first in range(0, len(seeded), SCORED_TOGETHER)]
+        return [
+            one for part in parts for one in _score_together(vocoder, part, dequantize=dequantize, speaker=speaker)
+        ]
     return [
         score(vocoder, wav, dequantize=dequantize, seed=seed + index, draws=draws, speaker=speaker)
         for index, wav in enumerate(wavs)
+    ]
+
+
+def _score_together(
+    vocoder: Vocoder, seeded: Sequence[tuple[int, Tensor]], *, dequantize: bool, speaker: int | None
+) -> list[LogLikelihood]:
+    """Score wavs [T] as one padded batch, each with the noise of its own seed."""
+    device = device_of(vocoder)
+    wavs, mels = [], []
+    for seed, wav in seeded:
+        whole, mel = whole_frames(vocoder, wav.to(device))
+        generator = torch.Generator().manual_seed(seed)
+        wavs.append(audio.dequantize(whole.cpu(), generator).to(device) if dequantize else whole)
+        mels.append(mel[0].t())
+    lengths = torch.tensor([len(mel) for mel in mels], device=device)
+    voice = None if speaker is None else torch.full((len(wavs),), speaker, device=device)
+    with torch.no_grad():
+        batch = pad_sequence(wavs, batch_first=True), pad_sequence(mels, batch_first=True).transpose(1, 2)
+        nats = vocoder.log_prob(*batch, lengths, voice).tolist()
+    return [
+        LogLikelihood(one, vocoder.scored_samples(len(mel)), dequantize) for one, mel in zip(nats, mels, strict=True)
     ]
 
 

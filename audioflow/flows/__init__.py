@@ -6,17 +6,21 @@ from audioflow.flows.bases import Base, DiagonalNormal, Logistic, MelNormal, Sta
 from audioflow.flows.causal import CausalAffine
 from audioflow.flows.coupling import AdditiveCoupling, AffineCoupling, ChannelSplit, Checkerboard, Coupling
 from audioflow.flows.flow import Flow
-from audioflow.flows.linear import InvertibleConv1x1
+from audioflow.flows.linear import InvertibleConv1x1, InvertibleConv1x1LU
 from audioflow.flows.made_density import MADEDensity
+from audioflow.flows.normalization import ActNorm, BatchNorm, fit_statistics
+from audioflow.flows.preemphasis import Preemphasis
 from audioflow.flows.reshape import FactorOut, Permutation, Squeezed
 
 __all__ = [
     "IAF",
     "MADEDensity",
     "MAF",
+    "ActNorm",
     "AdditiveCoupling",
     "AffineCoupling",
     "Base",
+    "BatchNorm",
     "Bijection",
     "CausalAffine",
     "Chain",
@@ -28,9 +32,12 @@ __all__ = [
     "Flow",
     "Invert",
     "InvertibleConv1x1",
+    "InvertibleConv1x1LU",
     "Logistic",
     "MelNormal",
     "Permutation",
+    "Preemphasis",
     "Squeezed",
     "StandardNormal",
+    "fit_statistics",
 ]

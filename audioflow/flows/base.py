@@ -33,6 +33,24 @@ class Bijection(nn.Module, ABC):
     def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Noise to data: ``(x, log_det)``."""
 
+    def initialize(
+        self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None, direction: Direction = "to_noise"
+    ) -> Tensor:
+        """Let the layers that start from data take their statistics of ``x``, one after another; called before training.
+
+        A layer that has its statistics keeps them; most have none to take.
+
+        Args:
+            x: the first data, ``[B, C, T]``.
+            cond: ``[B, M, T]``.
+            mask: ``[B, 1, T]``.
+            direction: in which ``x`` goes through the map.
+
+        Returns:
+            What the map, started, makes of ``x`` in that direction: the first data of the map that comes next.
+        """
+        return (self.to_noise if direction == "to_noise" else self.to_data)(x, cond, mask)[0]
+
     @property
     def sequential(self) -> Direction | None:
         """The direction that runs step by step, if one does."""
@@ -49,7 +67,7 @@ class Bijection(nn.Module, ABC):
         return 1
 
     def reach(self, direction: Direction) -> int | None:
-        """Steps on each side whose input, or conditioning, has a say in one step of the output; ``None``: no limit."""
+        """Steps on each side whose input or conditioning has a say in one step of the output; ``None``: no limit."""
         return 0
 
 
@@ -85,6 +103,15 @@ class Chain(Bijection):
             z, log_det = bijection.to_data(z, cond, mask)
             total = total + log_det
         return z, total
+
+    @override
+    def initialize(
+        self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None, direction: Direction = "to_noise"
+    ) -> Tensor:
+        x = masked(x, mask)
+        for bijection in self._maps()[:: 1 if direction == "to_noise" else -1]:
+            x = bijection.initialize(x, cond, mask, direction)
+        return x
 
     @property
     def sequential(self) -> Direction | None:
@@ -144,6 +171,12 @@ class Invert(Wrapper):
     @override
     def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.inner.to_noise(z, cond, mask)
+
+    @override
+    def initialize(
+        self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None, direction: Direction = "to_noise"
+    ) -> Tensor:
+        return self.inner.initialize(x, cond, mask, "to_data" if direction == "to_noise" else "to_noise")
 
     @property
     @override

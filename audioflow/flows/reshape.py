@@ -62,6 +62,13 @@ class Squeezed(Wrapper):
         x, log_det = self.inner.to_data(squeeze(z, self.factor), *self._fold(cond, mask))
         return unsqueeze(x, self.factor), log_det
 
+    @override
+    def initialize(
+        self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None, direction: Direction = "to_noise"
+    ) -> Tensor:
+        folded = self.inner.initialize(squeeze(x, self.factor), *self._fold(cond, mask), direction)
+        return unsqueeze(folded, self.factor)
+
     def _fold(self, cond: Tensor | None, mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         folded = None if cond is None else squeeze(cond, self.factor)
         return folded, None if mask is None else mask[..., :: self.factor]
@@ -120,6 +127,18 @@ class FactorOut(Wrapper):
             return x, total
         x, log_det = self.prior.to_data(x, cond, mask)
         return x, total + log_det
+
+    @override
+    def initialize(
+        self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None, direction: Direction = "to_noise"
+    ) -> Tensor:
+        if self.prior is not None and direction == "to_noise":
+            x = self.prior.initialize(x, cond, mask, direction)
+        rest = self.inner.initialize(x[:, self.channels :], cond, mask, direction)
+        x = torch.cat([masked(x[:, : self.channels], mask), rest], dim=1)
+        if self.prior is not None and direction == "to_data":
+            x = self.prior.initialize(x, cond, mask, direction)
+        return x
 
     @property
     @override

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audioflow.errors import OptionError
-from audioflow.imports import nvidia_waveglow
+from audioflow.imports import ksw0306_clarinet, l0sg_waveflow, nvidia_waveglow, r9y9_wavenet
 from audioflow.imports.base import Converted, ImportSettings
 from audioflow.imports.unpickle import Checkpoint
 
@@ -28,6 +28,9 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "nvidia-waveglow": Format("NVIDIA/waveglow", nvidia_waveglow.WaveGlowSettings, nvidia_waveglow.convert),
+    "r9y9-wavenet": Format("r9y9/wavenet_vocoder", r9y9_wavenet.WaveNetSettings, r9y9_wavenet.convert),
+    "ksw0306-clarinet": Format("ksw0306/ClariNet", ksw0306_clarinet.ClariNetSettings, ksw0306_clarinet.convert),
+    "l0sg-waveflow": Format("L0SG/WaveFlow", l0sg_waveflow.WaveFlowSettings, l0sg_waveflow.convert),
 }
 
 

@@ -31,10 +31,10 @@ class Weights:
         """Whether a layer, or anything below a name, is there."""
         return any(name == layer or name.startswith(f"{layer}.") for name in self.checkpoint.weights)
 
-    def count(self, pattern: str) -> int:
-        """Number of layers named by ``pattern`` with 0, 1, 2, ... in place of ``{}``."""
+    def count(self, pattern: str, step: int = 1) -> int:
+        """Number of layers named by ``pattern`` with 0, ``step``, twice ``step``, ... in place of ``{}``."""
         number = 0
-        while pattern.format(number) in self:
+        while pattern.format(number * step) in self:
             number += 1
         return number
 

@@ -54,9 +54,9 @@ def import_checkpoint(
     chosen = get_format(name)
     settings = read_settings(chosen.settings, given, name)
     source, target = Path(source), Path(out) / RUN_FILES[0]
-    checkpoint = read_checkpoint(source)
     keep_apart(target, [source])
     check_output(target, overwrite=overwrite)
+    checkpoint = read_checkpoint(source)
     try:
         converted = chosen.convert(checkpoint, settings)
     except RecipeError as error:

@@ -74,7 +74,9 @@ class MaskedConv1d(nn.Conv1d):
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        return functional.conv1d(functional.pad(x, padding(self.offsets)), self.weight, self.bias, dilation=self.dilation)
+        return functional.conv1d(
+            functional.pad(x, padding(self.offsets)), self.weight, self.bias, dilation=self.dilation
+        )
 
 
 class MaskedConv2d(nn.Conv2d):
@@ -87,6 +89,7 @@ class MaskedConv2d(nn.Conv2d):
         dilation: rows, and steps, from tap to tap.
         sight: what is seen along rows and along time.
         bias: whether there is one.
+        normed: whether the weight is normalised.
     """
 
     def __init__(
@@ -98,11 +101,13 @@ class MaskedConv2d(nn.Conv2d):
         dilation: tuple[int, int] = (1, 1),
         sight: tuple[Sight, Sight] = ("past", "all"),
         bias: bool = True,
+        normed: bool = True,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, dilation=dilation, bias=bias)
         self.row_offsets = tap_offsets(kernel_size[0], dilation[0], sight[0])
         self.step_offsets = tap_offsets(kernel_size[1], dilation[1], sight[1])
-        weight_normed(self)
+        if normed:
+            weight_normed(self)
 
     @override
     def forward(self, x: Tensor) -> Tensor:
@@ -111,7 +116,7 @@ class MaskedConv2d(nn.Conv2d):
 
 
 @torch.no_grad()
-def start_at_zero(layer: nn.Conv1d) -> None:
+def start_at_zero(layer: nn.Conv1d | nn.Conv2d) -> None:
     """Set weight and bias of a last layer to zero, so that a flow around its network starts as the identity."""
     original = layer.parametrizations.weight.original if parametrize.is_parametrized(layer) else layer.weight  # type: ignore[union-attr]
     original.zero_()  # type: ignore[operator]

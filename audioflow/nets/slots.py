@@ -84,8 +84,8 @@ class ChannelNet(AutoregressiveNet[State]):
 
     @property
     def context_of_data(self) -> int:
-        """Each channel sees ``context_steps`` further than the one before it."""
-        return (len(self.order) - 1) * self.context_steps
+        """Each channel sees ``context_steps`` further than the one before it, and the first sees so much of the mel."""
+        return len(self.order) * self.context_steps
 
 
 class Units:

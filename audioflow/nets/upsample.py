@@ -10,10 +10,9 @@ from torch.nn import functional
 
 from audioflow.audio import MelContract
 from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
-from audioflow.nets.weight_norm import weight_normed
+from audioflow.nets.upsample_published import StretchUpsampler, TransposedUpsampler2d
 
-
-UpsamplerName = Literal["interpolate", "transposed", "transposed2d"]
+UpsamplerName = Literal["interpolate", "transposed", "transposed2d", "stretch"]
 
 
 class Upsampler(Protocol):
@@ -146,66 +145,49 @@ class TransposedUpsampler(nn.Module):
         return masked(cond, repeat_mask(mask, self.hop_length))
 
 
-class TransposedUpsampler2d(nn.Module):
-    r"""ClariNet's upsampler: transposed convolutions over bands and time, one after another.
-
-    Each multiplies the rate by ``s`` with a kernel of 3 bands by ``2 s`` steps shared by all bands, and a leaky ReLU
-    follows. With an even ``s`` its output has exactly ``s`` times the steps; an odd one is cut to that.
-
-    Args:
-        scales: factors; their product is the hop length.
-        slope: of the leaky ReLU below zero.
-
-    References:
-        Ping, Peng and Chen, "ClariNet", 2018, https://arxiv.org/abs/1807.07281
-    """
-
-    def __init__(self, scales: Sequence[int], slope: float = 0.4) -> None:
-        super().__init__()
-        self.scales = list(scales)
-        self.slope = slope
-        self.upsample = nn.ModuleList(
-            weight_normed(nn.ConvTranspose2d(1, 1, (3, 2 * s), stride=(1, s), padding=(1, s // 2))) for s in self.scales
-        )
-
-    @property
-    def frame_context(self) -> int:
-        """Frames needed on each side of a frame for its samples to be exact."""
-        return len(self.scales)
-
-    def forward(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``mel [B, M, F]``, frame mask ``[B, 1, F]`` -> ``cond [B, M, F * hop_length]``."""
-        with full_precision(mel):
-            h = masked(wide(mel), mask)
-            for layer, scale in zip(self.upsample, self.scales, strict=True):
-                mask = repeat_mask(mask, scale)
-                wanted = h.shape[-1] * scale
-                h = functional.leaky_relu(layer(h[:, None])[:, 0, :, :wanted], self.slope)
-                h = masked(h, mask)
-        return h
-
-
-def make_upsampler(name: UpsamplerName, contract: MelContract, cond_channels: int, taps: int = 4) -> Upsampler:
+def make_upsampler(
+    name: UpsamplerName,
+    contract: MelContract,
+    cond_channels: int,
+    taps: int = 4,
+    *,
+    scales: Sequence[int] | None = None,
+    context: int = 2,
+    overlap: bool = True,
+    slope: float = 0.4,
+) -> Upsampler:
     """The upsampler that a recipe names by ``upsampler``.
 
     Args:
-        name: ``interpolate`` (:class:`InterpolatingUpsampler`), ``transposed`` (:class:`TransposedUpsampler`) or
-            ``transposed2d`` (:class:`TransposedUpsampler2d`, which keeps the number of bands).
+        name: ``interpolate`` (:class:`InterpolatingUpsampler`), ``transposed`` (:class:`TransposedUpsampler`),
+            ``transposed2d`` (:class:`TransposedUpsampler2d`, which keeps the number of bands) or ``stretch``
+            (:class:`StretchUpsampler`).
         contract: gives bands, hop and framing.
         cond_channels: channels of the result.
         taps: mel frames that reach each sample of ``transposed``.
+        scales: factors of ``transposed2d`` and ``stretch``; two by default.
+        context: frames on each side that the convolution before ``interpolate`` and ``stretch`` sees.
+        overlap: see :class:`TransposedUpsampler2d`.
+        slope: see :class:`TransposedUpsampler2d`.
 
     Raises:
-        ValueError: ``transposed2d`` cannot change the number of channels.
+        ValueError: the factors do not multiply to the hop, or ``transposed2d`` would have to change the number of
+            channels.
     """
+    hop = contract.hop_length
     if name == "interpolate":
-        centre = contract.hop_length / 2 if contract.framing == "half_hop" else 0.0
-        return InterpolatingUpsampler(contract.n_mels, cond_channels, contract.hop_length, frame_centre=centre)
+        centre = hop / 2 if contract.framing == "half_hop" else 0.0
+        return InterpolatingUpsampler(contract.n_mels, cond_channels, hop, frame_centre=centre, context=context)
     if name == "transposed":
-        return TransposedUpsampler(contract.n_mels, cond_channels, contract.hop_length, taps)
+        return TransposedUpsampler(contract.n_mels, cond_channels, hop, taps)
+    factors = two_factors(hop) if scales is None else list(scales)
+    if math.prod(factors) != hop:
+        raise ValueError(f"upsample_scales = {factors} multiply to {math.prod(factors)}, not to the hop of {hop}")
+    if name == "stretch":
+        return StretchUpsampler(contract.n_mels, cond_channels, factors, context)
     if cond_channels != contract.n_mels:
-        raise ValueError(f"upsampler = transposed2d keeps the {contract.n_mels} mel bands; leave cond_channels out")
-    return TransposedUpsampler2d(two_factors(contract.hop_length))
+        raise ValueError(f"upsampler = transposed2d keeps the {contract.n_mels} mel bands; let cond_channels be that")
+    return TransposedUpsampler2d(factors, slope, overlap=overlap)
 
 
 def two_factors(number: int) -> list[int]:

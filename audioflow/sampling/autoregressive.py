@@ -33,6 +33,7 @@ class Engine(Protocol):
         *,
         speaker: Tensor | None = None,
         temperature: float = 1.0,
+        preemphasis: float = 0.0,
         progress: Progress | None = None,
     ) -> Tensor:
         """Audio ``[B, 1, T]`` within [-1, 1].
@@ -45,6 +46,7 @@ class Engine(Protocol):
             noise: standard normal, ``[B, N, T]``.
             speaker: embeddings ``[B, S]``.
             temperature: of the law.
+            preemphasis: coefficient ``a`` of a network and a law that work on ``x_t - a x_{t-1}``.
             progress: told of samples done.
         """
         ...
@@ -60,18 +62,21 @@ def sample_naive(
     *,
     speaker: Tensor | None = None,
     temperature: float = 1.0,
+    preemphasis: float = 0.0,
     progress: Progress | None = None,
 ) -> Tensor:
     """Recompute the receptive field for every sample."""
     batch, _, steps = noise.shape
-    x = noise.new_zeros(batch, 1, steps)
+    x, before = noise.new_zeros(batch, 1, steps), noise.new_zeros(batch, 1, 1)
+    emphasized = torch.zeros_like(x)
     for t in range(steps):
         # The step itself, and the past that reaches it.
         start = max(0, t - network.receptive_field)
         projected = network.project(cond[..., start : t + 1], speaker)
-        outputs = network(law.network_input(x[..., start : t + 1], level[..., start : t + 1]), projected)
+        outputs = network(law.network_input(emphasized[..., start : t + 1], level[..., start : t + 1]), projected)
         params = law.at_level(outputs[..., -1:], level[..., t : t + 1])
-        x[..., t : t + 1] = _draw(law, params, noise[..., t : t + 1], temperature)
+        sample, before = _draw(law, params, noise[..., t : t + 1], temperature, preemphasis * before)
+        x[..., t : t + 1], emphasized[..., t : t + 1] = before, sample
         if progress is not None:
             progress(1)
     return x
@@ -87,13 +92,14 @@ def sample_cached(
     *,
     speaker: Tensor | None = None,
     temperature: float = 1.0,
+    preemphasis: float = 0.0,
     progress: Progress | None = None,
 ) -> Tensor:
     """Step with rings of past activations; the conditioning is projected block by block."""
     batch, _, steps = noise.shape
-    x = noise.new_zeros(batch, 1, steps)
+    x, before = noise.new_zeros(batch, 1, steps), noise.new_zeros(batch, 1, 1)
     state = network.init_state(batch)
-    previous = noise.new_zeros(batch, 1)
+    previous = noise.new_zeros(batch, law.input_channels)
     for start in range(0, steps, BLOCK):
         stop = min(start + BLOCK, steps)
         projected = network.project(cond[..., start:stop], speaker)
@@ -102,17 +108,22 @@ def sample_cached(
             share = None if rows is None else rows[t - start if len(rows) > 1 else 0]
             outputs, state = network.step(state, previous, share)
             here = level[..., t : t + 1]
-            sample = _draw(law, law.at_level(outputs[..., None], here), noise[..., t : t + 1], temperature)
-            x[..., t : t + 1] = sample
+            params = law.at_level(outputs[..., None], here)
+            sample, before = _draw(law, params, noise[..., t : t + 1], temperature, preemphasis * before)
+            x[..., t : t + 1] = before
             previous = law.network_input(sample, here)[..., 0]
         if progress is not None:
             progress(stop - start)
     return x
 
 
-def _draw(law: OutputLaw, params: Tensor, noise: Tensor, temperature: float) -> Tensor:
-    # A sample beyond full scale cannot be written, and would be fed back as something never seen in training.
-    return law.sample(params, noise, temperature).clamp(-1.0, 1.0)
+def _draw(
+    law: OutputLaw, params: Tensor, noise: Tensor, temperature: float, predicted: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A sample of the emphasised signal and of the audio, which is ``predicted`` more."""
+    # Audio beyond full scale cannot be written, and would be fed back as something never seen in training.
+    audio = (law.sample(params, noise, temperature) + predicted).clamp(-1.0, 1.0)
+    return audio - predicted, audio
 
 
 ENGINES: dict[str, Engine] = {"cached": sample_cached, "naive": sample_naive}

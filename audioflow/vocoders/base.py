@@ -67,6 +67,11 @@ class Vocoder(nn.Module, ABC):
         """Standard normal numbers that one audio sample consumes."""
         return 1
 
+    @property
+    def scores_step_by_step(self) -> bool:
+        """Whether :meth:`log_prob` goes sample by sample, so that many recordings are best scored together."""
+        return False
+
     @abstractmethod
     def _log_prob(self, x: Tensor, given: Given) -> Tensor:
         """Log-density ``[B]`` of ``x [B, 1, T]``."""
@@ -256,3 +261,8 @@ class Vocoder(nn.Module, ABC):
             raise ValueError(f"speaker numbers go from 0 to {embedding.num_embeddings - 1}, unlike {speaker.tolist()}")
         voices: Tensor = embedding(speaker)
         return voices
+
+
+def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings among a constructor's arguments, from ``locals()`` in its first line."""
+    return {key: value for key, value in arguments.items() if key not in ("self", "contract", "__class__")}

@@ -1,4 +1,4 @@
-"""What the vocoders that are one normalizing flow have in common: squeezed audio, conditioning, likelihood, sampling."""
+"""What the vocoders that are one normalizing flow have in common: folded audio, conditioning, likelihood, sampling."""
 
 import math
 from collections.abc import Mapping
@@ -11,12 +11,13 @@ from torch.nn import functional
 from typing_extensions import override
 
 from audioflow.audio import MelContract
-from audioflow.flows import Base, Bijection, DiagonalNormal, Flow, Logistic, MelNormal, StandardNormal
+from audioflow.flows import ActNorm, Base, Bijection, DiagonalNormal, Flow, Logistic, MelNormal, StandardNormal
 from audioflow.flows.base import no_log_det
 from audioflow.flows.reshape import squeeze, unsqueeze
 from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask, wide
 from audioflow.nets.upsample import Upsampler, make_upsampler
 from audioflow.sampling import Progress
+from audioflow.sampling.slots import SLOT_ENGINES
 from audioflow.vocoders.base import Given, Vocoder
 
 Positive = Annotated[int, Field(ge=1, le=4096)]
@@ -24,6 +25,9 @@ Count = Annotated[int, Field(ge=0, le=4096)]
 Speakers = Annotated[int, Field(ge=0, le=1_000_000)]
 BaseName = Literal["normal", "diagonal", "logistic", "mel"]
 CondRate = Literal["sample", "group"]
+
+_FIRST_UTTERANCES = 8
+"""From so many of the first utterances the layers of a flow start that start from data."""
 
 
 class FlowVocoder(Vocoder):
@@ -74,6 +78,11 @@ class FlowVocoder(Vocoder):
         self.flow = Flow(base, bijection)
 
     @property
+    @override
+    def scores_step_by_step(self) -> bool:
+        return self.flow.bijection.sequential == "to_noise"
+
+    @property
     def context_frames(self) -> int | None:
         """Mel frames on each side that reach one sample: what exact synthesis in pieces has to carry.
 
@@ -91,18 +100,37 @@ class FlowVocoder(Vocoder):
         return frames * self.contract.hop_length // self.group * self.group
 
     @override
+    @torch.no_grad()
+    def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> None:
+        super().initialize(wav, mel, lengths)
+        if not any(isinstance(layer, ActNorm) for layer in self.flow.modules()):
+            return
+        first = slice(0, _FIRST_UTTERANCES)
+        wav, mel, lengths = wav[first], mel[first], None if lengths is None else lengths[first]
+        frame_mask = self._frame_mask(lengths, mel)
+        x = masked(wav[:, None], repeat_mask(frame_mask, self.contract.hop_length))
+        if self.scored_samples(mel.shape[-1]):
+            folded, _ = self._scored(x, self._given(mel, frame_mask, None))
+            self.flow.bijection.initialize(*folded)
+
+    @override
     def _log_prob(self, x: Tensor, given: Given) -> Tensor:
-        steps = self.scored_samples(given.mel.shape[-1])
-        if steps == 0:
+        if self.scored_samples(given.mel.shape[-1]) == 0:
             return no_log_det(x)
+        folded, level = self._scored(x, given)
+        log_prob = self.flow.log_prob(*folded)
+        with full_precision(x):
+            return log_prob - level.sum(dim=(1, 2))
+
+    def _scored(self, x: Tensor, given: Given) -> tuple[tuple[Tensor, Tensor, Tensor | None], Tensor]:
+        """What the flow scores, at its rate: speech of loudness one, conditioning, mask; and the loudness's logarithm."""
+        steps = self.scored_samples(given.mel.shape[-1])
         mask = self._group_mask(given.frame_mask, steps, round_up=False)
         cond = masked(self._cond(given)[..., :steps], mask)
         level = masked(given.level[..., :steps], mask)
         with full_precision(x):
             x = wide(x[..., :steps]) * torch.exp(-level)
-        log_prob = self.flow.log_prob(*self._folded(masked(x, mask), cond, mask))
-        with full_precision(x):
-            return log_prob - level.sum(dim=(1, 2))
+        return self._folded(masked(x, mask), cond, mask), level
 
     @override
     def _generate(
@@ -118,8 +146,11 @@ class FlowVocoder(Vocoder):
     def _draw(
         self, noise: Tensor, cond: Tensor | None, mask: Tensor | None, *, temperature: float, engine: str
     ) -> Tensor:
-        """Folded audio from folded noise."""
-        return self.flow.sample(noise, cond, mask, temperature)
+        """Folded audio from folded noise; flows that run slot by slot have engines for that."""
+        bijection = self.flow.bijection
+        if engine in SLOT_ENGINES:
+            bijection = SLOT_ENGINES[engine](bijection)
+        return Flow(self.flow.base, bijection).sample(noise, cond, mask, temperature)
 
     def _noise_steps(self, frames: int) -> int:
         return math.ceil(frames * self.contract.hop_length / self.group) * self.group
@@ -149,11 +180,6 @@ class FlowVocoder(Vocoder):
         return mask_of(whole, steps, frame_mask.dtype)
 
 
-def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings among a constructor's arguments, from ``locals()`` in its first line."""
-    return {key: value for key, value in arguments.items() if key not in ("self", "contract", "__class__")}
-
-
 def make_base(name: BaseName, channels: int, cond_channels: int) -> Base:
     """The base distribution that a recipe names by ``base``."""
     if name == "diagonal":
@@ -163,4 +189,3 @@ def make_base(name: BaseName, channels: int, cond_channels: int) -> Base:
     if name == "mel":
         return MelNormal(channels, cond_channels)
     return StandardNormal()
-

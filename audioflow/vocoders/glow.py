@@ -9,6 +9,7 @@ from audioflow.flows import Bijection, Chain, ChannelSplit, Coupling, FactorOut,
 from audioflow.flows.kernels import KernelName, kernel_named
 from audioflow.nets.upsample import UpsamplerName
 from audioflow.nets.wavenet import WaveNetConditioner
+from audioflow.vocoders.base import settings_of
 from audioflow.vocoders.flow import BaseName, CondRate, Count, FlowVocoder, Positive, Speakers
 
 
@@ -31,6 +32,8 @@ class Glow(FlowVocoder):
         flows: steps.
         early_every: steps after which channels leave.
         early_channels: how many leave; even, 0 for none.
+        alternating: whether every second coupling maps the first half of the channels, told about the second; otherwise
+            all map the second, as in the paper.
         channels: residual and skip channels of the WaveNets in the couplings.
         layers: their layers; dilations 1, 2, 4, ...
         kernel_size: their taps; odd.
@@ -60,6 +63,7 @@ class Glow(FlowVocoder):
         flows: Annotated[int, Field(ge=1, le=512)] = 12,
         early_every: Positive = 4,
         early_channels: Annotated[int, Field(ge=0, le=1024, multiple_of=2)] = 2,
+        alternating: bool = False,
         channels: Positive = 256,
         layers: Annotated[int, Field(ge=1, le=16)] = 8,
         kernel_size: Annotated[int, Field(ge=3, le=31)] = 3,
@@ -74,34 +78,14 @@ class Glow(FlowVocoder):
         speakers: Speakers = 0,
         speaker_channels: Positive = 16,
     ) -> None:
-        super().__init__(
-            contract,
-            {
-                "squeeze": squeeze,
-                "flows": flows,
-                "early_every": early_every,
-                "early_channels": early_channels,
-                "channels": channels,
-                "layers": layers,
-                "kernel_size": kernel_size,
-                "upsampler": upsampler,
-                "upsample_taps": upsample_taps,
-                "cond_channels": cond_channels,
-                "cond_rate": cond_rate,
-                "kernel": kernel,
-                "base": base,
-                "log_scale_limit": log_scale_limit,
-                "follow_level": follow_level,
-                "speakers": speakers,
-                "speaker_channels": speaker_channels,
-            },
-        )
+        super().__init__(contract, settings_of(locals()))
         law = kernel_named(kernel, limit=log_scale_limit or None)
 
-        def step(width: int) -> list[Bijection]:
+        def step(number: int, width: int) -> list[Bijection]:
             outputs = law.parameters * (width // 2)
             net = WaveNetConditioner(width // 2, outputs, self.folded_cond_channels, channels, layers, kernel_size)
-            return [InvertibleConv1x1(width), Coupling(net, law, ChannelSplit(width // 2))]
+            split = ChannelSplit(width // 2, swapped=alternating and number % 2 == 1)
+            return [InvertibleConv1x1(width), Coupling(net, law, split)]
 
         def steps(first: int, width: int) -> Chain:
             """The steps from number ``first`` on; those after an early output lie inside it."""
@@ -115,7 +99,7 @@ class Glow(FlowVocoder):
                         )
                     inner = steps(number, width - early_channels)
                     return Chain([*bijections, FactorOut(early_channels, inner)])
-                bijections += step(width)
+                bijections += step(number, width)
             return Chain(bijections)
 
         self._assemble(steps(0, squeeze))

@@ -22,8 +22,8 @@ class IafVocoder(FlowVocoder):
         x^{(0)} = z, \quad x = x^{(K)}
 
     Synthesis is one pass, for all samples at once. Scoring is the slow side: it recovers the noise sample by sample,
-    with gradients, so training by likelihood takes short segments (one or two mel frames) in large batches. Distillation
-    from a teacher needs the fast side only.
+    with gradients, so training by likelihood takes short segments (one or two mel frames) in large batches.
+    Distillation from a teacher needs the fast side only.
 
     The order of time is kept from flow to flow, so audio up to ``t`` depends on noise up to ``t``.
 

@@ -9,7 +9,9 @@ from audioflow.flows import MAF, Bijection, Chain, InvertibleConv1x1
 from audioflow.flows.kernels import Inverted, KernelName, kernel_named
 from audioflow.nets.masked_wavenet import MaskedWaveNet
 from audioflow.nets.upsample import UpsamplerName
-from audioflow.vocoders.flow import BaseName, CondRate, Count, FlowVocoder, Positive, Speakers, settings_of
+from audioflow.sampling.slots import SLOT_ENGINES
+from audioflow.vocoders.base import settings_of
+from audioflow.vocoders.flow import BaseName, CondRate, Count, FlowVocoder, Positive, Speakers
 
 
 class MafVocoder(FlowVocoder):
@@ -54,6 +56,7 @@ class MafVocoder(FlowVocoder):
     """
 
     name: ClassVar[str] = "maf"
+    engines: ClassVar[tuple[str, ...]] = tuple(SLOT_ENGINES)
 
     def __init__(
         self,
@@ -88,4 +91,3 @@ class MafVocoder(FlowVocoder):
                 bijections.append(InvertibleConv1x1(squeeze))
             bijections.append(MAF(net, law))
         self._assemble(Chain(bijections))
-

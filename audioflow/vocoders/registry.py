@@ -10,12 +10,25 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from audioflow.audio import MelContract
 from audioflow.errors import RecipeError
 from audioflow.vocoders.base import Vocoder
+from audioflow.vocoders.flowavenet import FloWaveNet
 from audioflow.vocoders.glow import Glow
 from audioflow.vocoders.iaf import IafVocoder
 from audioflow.vocoders.maf import MafVocoder
+from audioflow.vocoders.nice import Nice
+from audioflow.vocoders.realnvp import RealNvp
+from audioflow.vocoders.waveflow import WaveFlow
 from audioflow.vocoders.wavenet import WaveNet
 
-VOCODERS: dict[str, type[Vocoder]] = {"wavenet": WaveNet, "glow": Glow, "maf": MafVocoder, "iaf": IafVocoder}
+VOCODERS: dict[str, type[Vocoder]] = {
+    "wavenet": WaveNet,
+    "glow": Glow,
+    "nice": Nice,
+    "realnvp": RealNvp,
+    "flowavenet": FloWaveNet,
+    "maf": MafVocoder,
+    "iaf": IafVocoder,
+    "waveflow": WaveFlow,
+}
 
 
 def vocoder_class(name: str) -> type[Vocoder]:

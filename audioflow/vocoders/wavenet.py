@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from audioflow.audio import MelContract
+from audioflow.audio import MelContract, emphasize
 from audioflow.distributions import (
     DiscretizedLogisticMixture,
     Gaussian,
@@ -14,15 +14,16 @@ from audioflow.distributions import (
     MuLawCategorical,
     OutputLaw,
 )
-from audioflow.flows import CausalAffine
+from audioflow.flows import Bijection, CausalAffine, Chain, Preemphasis
 from audioflow.nets.masks import full_precision, masked, repeat_mask
-from audioflow.nets.upsample import InterpolatingUpsampler
+from audioflow.nets.upsample import Upsampler, UpsamplerName, make_upsampler
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import ENGINES, Progress
-from audioflow.vocoders.base import Given, Vocoder
+from audioflow.vocoders.base import Given, Vocoder, settings_of
 
 Head = Literal["gaussian", "gaussian_mixture", "logistic_mixture", "mu_law"]
 Positive = Annotated[int, Field(ge=1, le=4096)]
+Count = Annotated[int, Field(ge=0, le=4096)]
 
 
 class WaveNet(Vocoder):
@@ -37,16 +38,28 @@ class WaveNet(Vocoder):
         contract: mel front-end.
         layers: gated layers.
         cycle: layers after which the dilations start again at 1.
-        residual_channels: channels of the residual path and of each gate.
+        residual_channels: channels of the residual path.
+        gate_channels: channels of each gate; 0 for as many as residual ones.
         skip_channels: channels of the skip path and the head.
         kernel_size: taps of the dilated convolutions.
         front_kernel_size: taps of the first convolution.
+        front_relu: whether a ReLU follows it, as in ClariNet.
         linear_taps: past samples that predict the next one linearly, beside the network; 0 for none.
         cond_channels: channels of the conditioning features.
+        upsampler: from mel frames to samples: ``interpolate``, ``transposed``, ``transposed2d`` or ``stretch``, see
+            :func:`audioflow.nets.upsample.make_upsampler`.
+        upsample_scales: factors of ``transposed2d`` and ``stretch``, which multiply to the hop; two by default.
+        upsample_taps: mel frames that reach each conditioning sample of ``transposed``.
+        upsample_context: frames on each side that the convolution before ``interpolate`` and ``stretch`` sees.
+        upsample_overlap: whether the kernels of ``transposed2d`` are twice as long as its factors, or as long.
+        upsample_slope: of the leaky ReLUs of ``transposed2d``.
         head: law of a sample: ``gaussian``, ``gaussian_mixture``, ``logistic_mixture`` or ``mu_law``.
         components: components of a mixture.
         classes: classes of mu-law.
+        one_hot: whether the network sees of a sample its mu-law class, or its companded amplitude.
         min_log_scale: floor of log-scales.
+        preemphasis: ``a``, where the network works on ``x_t - a x_{t-1}``, in which high frequencies count for as much
+            as low ones; 0 for none. Likelihoods are those of ``x`` all the same: the filter keeps the volume.
         follow_level: whether the network works on speech divided by the loudness that its mel says it has.
         speakers: number of speakers; 0 for a model of one voice.
         speaker_channels: size of a speaker's embedding.
@@ -58,6 +71,7 @@ class WaveNet(Vocoder):
 
     name: ClassVar[str] = "wavenet"
     engines: ClassVar[tuple[str, ...]] = tuple(ENGINES)
+    upsampler: Upsampler
 
     def __init__(
         self,
@@ -66,49 +80,47 @@ class WaveNet(Vocoder):
         layers: Annotated[int, Field(ge=1, le=512)] = 20,
         cycle: Annotated[int, Field(ge=1, le=16)] = 10,
         residual_channels: Positive = 64,
+        gate_channels: Count = 0,
         skip_channels: Positive = 64,
         kernel_size: Annotated[int, Field(ge=2, le=3)] = 2,
         front_kernel_size: Positive = 1,
+        front_relu: bool = False,
         linear_taps: Annotated[int, Field(ge=0, le=4096)] = 16,
         cond_channels: Positive = 80,
+        upsampler: UpsamplerName = "interpolate",
+        upsample_scales: list[Positive] | None = None,
+        upsample_taps: Annotated[int, Field(ge=1, le=64)] = 4,
+        upsample_context: Annotated[int, Field(ge=0, le=64)] = 2,
+        upsample_overlap: bool = True,
+        upsample_slope: Annotated[float, Field(ge=0, le=1)] = 0.4,
         head: Head = "gaussian",
         components: Positive = 10,
         classes: Annotated[int, Field(ge=2, le=65_536)] = 256,
-        min_log_scale: Annotated[float, Field(ge=-20, le=0)] = -11.5,
+        one_hot: bool = False,
+        min_log_scale: Annotated[float, Field(ge=-40, le=0)] = -11.5,
+        preemphasis: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         follow_level: bool = True,
         speakers: Annotated[int, Field(ge=0, le=1_000_000)] = 0,
         speaker_channels: Positive = 16,
     ) -> None:
-        super().__init__(
-            contract,
-            {
-                "layers": layers,
-                "cycle": cycle,
-                "residual_channels": residual_channels,
-                "skip_channels": skip_channels,
-                "kernel_size": kernel_size,
-                "front_kernel_size": front_kernel_size,
-                "linear_taps": linear_taps,
-                "cond_channels": cond_channels,
-                "head": head,
-                "components": components,
-                "classes": classes,
-                "min_log_scale": min_log_scale,
-                "follow_level": follow_level,
-                "speakers": speakers,
-                "speaker_channels": speaker_channels,
-            },
-        )
-        self.law = output_law(head, components, classes, min_log_scale)
+        super().__init__(contract, settings_of(locals()))
+        if one_hot and (head != "mu_law" or preemphasis):
+            raise ValueError("one_hot goes with head = mu_law, whose classes it shows, and without preemphasis")
+        self.preemphasis = preemphasis
+        self.law = output_law(head, components, classes, min_log_scale, one_hot=one_hot)
         self.speaker_embedding = nn.Embedding(speakers, speaker_channels) if speakers else None
-        self.upsampler = InterpolatingUpsampler(
-            contract.n_mels,
+        self.upsampler = make_upsampler(
+            upsampler,
+            contract,
             cond_channels,
-            contract.hop_length,
-            frame_centre=contract.hop_length / 2 if contract.framing == "half_hop" else 0.0,
+            upsample_taps,
+            scales=upsample_scales,
+            context=upsample_context,
+            overlap=upsample_overlap,
+            slope=upsample_slope,
         )
         self.network = CausalWaveNet(
-            1,
+            self.law.input_channels,
             self.law.parameter_channels,
             cond_channels,
             layers,
@@ -119,6 +131,8 @@ class WaveNet(Vocoder):
             front_kernel_size,
             linear_taps,
             speaker_channels if speakers else 0,
+            gate_channels or None,
+            front_relu=front_relu,
         )
 
     @property
@@ -126,7 +140,11 @@ class WaveNet(Vocoder):
     def noise_channels(self) -> int:
         return self.law.noise_channels
 
-    def bijection(self, level: Tensor | None = None, speaker: Tensor | None = None) -> CausalAffine:
+    @override
+    def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> None:
+        super().initialize(emphasize(wav, self.preemphasis), mel, lengths)
+
+    def bijection(self, level: Tensor | None = None, speaker: Tensor | None = None) -> Bijection:
         """The model as a flow over time: the same weights, ``to_noise`` and ``to_data`` given ``cond [B, C, T]``.
 
         Args:
@@ -138,12 +156,14 @@ class WaveNet(Vocoder):
         """
         if not isinstance(self.law, Gaussian):
             raise TypeError(f"only a Gaussian head makes a WaveNet a flow; this one is {self.config['head']}")
-        return CausalAffine(self.network, self.law, level, self._voices(speaker, 1))
+        flow = CausalAffine(self.network, self.law, level, self._voices(speaker, 1))
+        return Chain([Preemphasis(self.preemphasis), flow]) if self.preemphasis else flow
 
     @override
     def _log_prob(self, x: Tensor, given: Given) -> Tensor:
         mask = repeat_mask(given.frame_mask, self.contract.hop_length)
         with full_precision(x):
+            x = emphasize(x, self.preemphasis)
             inputs = self.law.network_input(x, given.level)
         shares = self.network.shares(self.upsampler(given.mel, given.frame_mask), given.speaker)
         outputs = self.network(inputs, shares, mask)
@@ -165,11 +185,12 @@ class WaveNet(Vocoder):
                 noise,
                 speaker=given.speaker,
                 temperature=temperature,
+                preemphasis=self.preemphasis,
                 progress=progress,
             )
 
 
-def output_law(head: Head, components: int, classes: int, min_log_scale: float) -> OutputLaw:
+def output_law(head: Head, components: int, classes: int, min_log_scale: float, *, one_hot: bool = False) -> OutputLaw:
     """The law that a recipe names by ``head``."""
     if head == "gaussian":
         return Gaussian(min_log_scale)
@@ -177,4 +198,4 @@ def output_law(head: Head, components: int, classes: int, min_log_scale: float) 
         return GaussianMixture(components, min_log_scale)
     if head == "logistic_mixture":
         return DiscretizedLogisticMixture(components, min_log_scale)
-    return MuLawCategorical(classes)
+    return MuLawCategorical(classes, one_hot=one_hot)

@@ -22,6 +22,8 @@ def test_presets_are_the_families_numbers():
         "vocos-24k": (24000, 1024, 256, 1024, 0, 12000, 100, "ln", 1e-7),
         "bigvgan-24k": (24000, 1024, 256, 1024, 0, 12000, 100, "ln", 1e-5),
         "espnet-24k": (24000, 2048, 300, 1200, 80, 7600, 80, "log10", 1e-10),
+        "r9y9-22k": (22050, 1024, 256, 1024, 125, 7600, 80, "log10", 1e-10),
+        "clarinet-22k": (22050, 1024, 256, 1024, 125, 7600, 80, "log10", 1e-4),
     }
     half_hop = {name for name, contract in PRESETS.items() if contract.framing == "half_hop"}
     assert half_hop == {"hifigan-22k", "bigvgan-24k"}
@@ -33,6 +35,12 @@ def test_presets_are_valid_and_survive_json(name):
     contract = PRESETS[name]
     assert MelContract.model_validate(contract.model_dump()) == contract
     assert MelContract.model_validate_json(contract.model_dump_json()) == contract
+
+
+def test_a_contract_written_without_a_ceiling_is_read():
+    fields = PRESETS["nvidia-22k"].model_dump()
+    assert fields.pop("ceiling") is None
+    assert MelContract.model_validate(fields) == PRESETS["nvidia-22k"]
 
 
 def test_contracts_cannot_be_changed():
@@ -70,6 +78,7 @@ def test_get_contract_takes_names_fields_and_presets_with_changes():
         ({"preset": "nvidia-22k", "f_min": 9000}, ["9000", "8000"]),
         ({"preset": "nvidia-22k", "floor": 0}, ["floor", "0"]),
         ({"preset": "nvidia-22k", "gain": math.inf}, ["gain", "inf"]),
+        ({"preset": "nvidia-22k", "ceiling": -12}, ["ceiling -12.0", "not above -11.5", "silence"]),
         ({"preset": "nvidia-22k", "power": 3}, ["power", "3"]),
         ({"preset": "nvidia-22k", "framing": "left"}, ["framing", "left"]),
         ({"sample_rate": 16000}, ["'n_fft' is missing"]),

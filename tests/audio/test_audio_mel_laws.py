@@ -133,6 +133,15 @@ def test_floor_laws_and_silence(law):
     assert back.tolist() == pytest.approx([0.01 if law == "clamp" else 0.0, 0.02, 4.0])
 
 
+def test_the_ceiling_is_as_loud_as_it_gets():
+    contract = PRESETS["clarinet-22k"]
+    linear = torch.tensor([0.0, 1e-4, 1.0, 10.0, 1e3], dtype=torch.float64)
+    mel = compress(linear, contract)
+    assert mel.tolist() == pytest.approx([0, 0, 0.8, 1, 1])
+    assert decompress(mel, contract).tolist() == pytest.approx([1e-4, 1e-4, 1, 10, 10])
+    assert contract.silence == pytest.approx(0)
+
+
 @pytest.mark.parametrize(
     ("wav", "lengths", "words"),
     [

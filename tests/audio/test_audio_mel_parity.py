@@ -54,7 +54,9 @@ def independent_mel(wav, contract):
         pad_mode="reflect",
     )
     magnitude = np.sqrt(np.abs(spectrum) ** 2 + contract.magnitude_epsilon)
-    linear = np.maximum(independent_bank(contract) @ magnitude, contract.floor)
+    linear = np.maximum(independent_bank(contract) @ magnitude**contract.power, contract.floor)
+    if contract == PRESETS["clarinet-22k"]:
+        return np.clip((20 * np.log10(linear) - 20 + 100) / 100, 0, 1)
     return np.log(linear) if contract.compression == "ln" else np.log10(linear)
 
 

@@ -149,6 +149,15 @@ OPTIONS = {
     "prepare twins --out OUT/p --mel speech-16": "did you mean 'speech-16k'?",
     "prepare twins --out OUT/p --workers 0": "0 is not in the range",
 }
+IMPORTS = {
+    "nvidia-waveglov pickle.pt --out OUT/i": "did you mean 'nvidia-waveglow'?",
+    "nvidia-waveglow pickle.pt --out OUT/i": "holds no model",
+    "nvidia-waveglow pickle.safetensors --out OUT/i": "is not a file that torch.save wrote",
+    "nvidia-waveglow missing.pt --out OUT/i": "missing.pt does not exist",
+    "nvidia-waveglow pickle.pt --out file": "file is a file, but a directory is needed",
+    "nvidia-waveglow pickle.pt --out OUT/i mle=x": "did you mean 'mel'?",
+    "nvidia-waveglow pickle.pt --out OUT/i mel": "should read field=value",
+}
 OUTPUTS = {
     "synthesize wavenet.safetensors good.wav --out taken.wav": "taken.wav is there already",
     "synthesize wavenet.safetensors good.wav --out folder.wav --overwrite": "folder.wav is a directory",
@@ -197,4 +206,5 @@ def refusals():
         rows += [(command.format(name), said) for name, said in {**CHECKPOINTS, **LOADED}.items()]
     rows += [(f"info {name}", said) for name, said in CHECKPOINTS.items() if not name.startswith("missing")]
     rows += [(f"train {name} --out OUT/run", said) for name, said in RECIPES.items()]
+    rows += [(f"import {words}", said) for words, said in IMPORTS.items()]
     return rows + list(OPTIONS.items()) + list(OUTPUTS.items())

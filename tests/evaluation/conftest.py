@@ -15,6 +15,7 @@ class ToyVocoder(nn.Module):
 
     name = "toy"
     engines = ("parallel", "naive", "blocks")
+    scores_step_by_step = False
 
     def __init__(self, contract=PRESETS["speech-16k"], log_scale=-3.0):
         super().__init__()

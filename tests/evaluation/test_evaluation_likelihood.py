@@ -5,8 +5,10 @@ import pytest
 import scipy.stats
 import torch
 
+from audioflow.audio import PRESETS
 from audioflow.errors import AudioError
 from audioflow.evaluation.likelihood import LogLikelihood, bits_per_sample, pooled, score, score_many
+from audioflow.vocoders import build
 
 
 def test_score_equals_scipy(toy, speech):
@@ -98,3 +100,17 @@ def test_what_cannot_be_pooled_is_refused(scores):
 def test_less_than_a_frame_is_refused(toy):
     with pytest.raises(AudioError, match="shorter than one mel frame of 200"):
         score(toy, torch.zeros(199))
+
+
+def test_what_scores_step_by_step_scores_many_at_once_with_the_same_figures(speech):
+    torch.manual_seed(0)
+    contract = PRESETS["speech-16k"]
+    sizes = {"flows": 1, "layers": 2, "cycle": 2, "residual_channels": 2, "skip_channels": 2, "cond_channels": 2}
+    vocoder = build("iaf", contract, sizes).eval()
+    assert vocoder.scores_step_by_step
+    wavs = [speech[:850], speech[400:650], speech[:601]]
+    together = score_many(vocoder, wavs, seed=5)
+    alone = [score(vocoder, wav, seed=5 + index) for index, wav in enumerate(wavs)]
+    assert [one.samples for one in together] == [one.samples for one in alone] == [800, 200, 600]
+    for one, other in zip(together, alone, strict=True):
+        assert one.nats_total == pytest.approx(other.nats_total, rel=1e-4)

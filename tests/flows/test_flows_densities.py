@@ -40,7 +40,7 @@ def test_it_integrates_to_one(name):
 
 @every_base
 def test_draws_follow_the_law(name):
-    """The distribution function at the draw of noise ``n`` is that of the normal law at ``n``; scale times temperature."""
+    """The distribution function at the draw of noise ``n`` is that of the normal law at ``n``."""
     base, noise, cond = make(name), normals(1, 2, 400), normals(1, COND, 400, seed=1)
     z = base.sample(noise, cond)
     grid = torch.linspace(0, 1, 2001, dtype=torch.float64)

@@ -11,7 +11,6 @@ from audioflow.errors import CheckpointError, OptionError
 from audioflow.flows.reshape import squeeze
 from audioflow.imports import FORMATS, read_checkpoint, read_settings
 from audioflow.sampling import batch_noise
-from audioflow.vocoders import config_schema
 
 FRAMES = 3
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
@@ -89,19 +88,12 @@ def test_the_audio_can_be_trained_further(tmp_path):
     assert all(torch.isfinite(p.grad).all() for p in vocoder.parameters() if p.grad is not None)
 
 
-alternating = pytest.mark.skipif(
-    "alternating" not in config_schema("glow").model_fields, reason="glow has no alternating halves yet"
-)
-
-
-@alternating
 @pytest.mark.parametrize("changes", [{}, {"n_early_every": 4, "n_flows": 9}])
 def test_alternating_halves(changes, tmp_path, monkeypatch):
     model = waveglow({**TINY, "n_early_every": 4, **changes}, glow_old)
     require_same(model, imported(model.state_dict(), tmp_path, "halves=alternating"), monkeypatch)
 
 
-@alternating
 @pytest.mark.parametrize("how", ["zip", "legacy"])
 @pytest.mark.parametrize(("module", "halves"), [(glow, "fixed"), (glow_old, "alternating")])
 def test_halves_are_told_from_the_class(module, halves, how, tmp_path):

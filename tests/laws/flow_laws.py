@@ -101,6 +101,22 @@ def check_autocast(flow: Bijection, x: Tensor, cond: Tensor) -> None:
             torch.testing.assert_close(rough_value, exact_value, atol=0.1, rtol=0.05)
 
 
+def check_initialize(flow: Bijection, x: Tensor, cond: Tensor) -> None:
+    """Starting from data hands on what the started flow makes of them, in either direction; no other layer changes."""
+    for direction in ("to_noise", "to_data"):
+        handed_on = flow.initialize(x, cond, None, direction)
+        close(handed_on, getattr(flow, direction)(x, cond)[0])
+
+
+@torch.no_grad()
+def check_compile(function, x: Tensor, cond: Tensor, mask: Tensor) -> None:
+    """One direction of a flow compiles as one graph, which gives the same."""
+    torch.compiler.reset()
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    for first, second in zip(compiled(x, cond, mask), function(x, cond, mask), strict=True):
+        close(first, second, 1e-12)
+
+
 def check_order(flow: MAF, x: Tensor, cond: Tensor) -> None:
     """Each slot of the noise depends on its own slot of the data and on earlier ones; ``x [1, C, T]``."""
     jacobian = autograd_jacobian(flow.to_noise, x, cond)

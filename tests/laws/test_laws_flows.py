@@ -87,6 +87,31 @@ def test_autocast_leaves_the_audio_path_in_float32(name):
     laws.check_autocast(flow, *draw(flow, name, 0, 2, 3))
 
 
+@every_flow
+def test_starting_from_data_hands_on_what_the_flow_makes_of_them(name):
+    flow = make_flow(name)
+    laws.check_initialize(flow, *draw(flow, name, 0, 2, 3))
+
+
+COMPILED = (
+    "permutation conv1x1 conv1x1-lu actnorm batch-norm coupling-spline coupling-mixture coupling-front-wavenet "
+    "checkerboard-pair factor-out-prior-norms squeezed invert-coupling maf-made maf-masked-wavenet maf-causal "
+    "iaf-made causal-speaker"
+).split()
+"""A flow with each kind of layer, network and kernel: compiling takes about a second."""
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_direction_that_is_one_pass_compiles_as_one_graph(name):
+    flow = make_flow(name)
+    fold_weight_norm(flow)
+    x, cond = draw(flow, name, 0, 2, 3)
+    mask = torch.ones_like(x[:, :1])
+    mask[1, :, flow.time_multiple :] = 0
+    for direction in {"to_noise", "to_data"} - {flow.sequential}:
+        laws.check_compile(getattr(flow, direction), x, cond, mask)
+
+
 @pytest.mark.parametrize("name", MAFS)
 @few
 @given(seed=seeds, steps=st.integers(1, 4))

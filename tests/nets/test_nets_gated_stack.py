@@ -44,7 +44,15 @@ def written_out(stack, x, cond, speaker, causal):
 def test_the_stack_is_its_equations(kernel_size, sight, gate_channels):
     torch.manual_seed(0)
     stack = GatedStack(
-        3, 4, 2, [1, 2, 4], kernel_size, sight=sight, gate_channels=gate_channels, speaker_channels=2, residual_scale=0.7
+        3,
+        4,
+        2,
+        [1, 2, 4],
+        kernel_size,
+        sight=sight,
+        gate_channels=gate_channels,
+        speaker_channels=2,
+        residual_scale=0.7,
     ).double()
     perturb(stack)
     x, cond = torch.randn(2, 3, 12, dtype=torch.float64), torch.randn(2, 2, 12, dtype=torch.float64)

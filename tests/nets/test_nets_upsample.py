@@ -1,4 +1,4 @@
-"""Both upsamplers against their formulas, the mel normaliser, and weight normalisation."""
+"""The upsamplers against their formulas, the mel normaliser, and weight normalisation."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from torch import nn
 
 from audioflow.nets.masks import mask_of
 from audioflow.nets.upsample import InterpolatingUpsampler, MelNormalizer, TransposedUpsampler
+from audioflow.nets.upsample_published import StretchUpsampler, TransposedUpsampler2d
 from audioflow.nets.weight_norm import fold_weight_norm, weight_normed
 
 
@@ -67,8 +68,48 @@ def test_transposed_upsampler_is_its_formula(hop, taps):
     torch.testing.assert_close(upsampler(mel()), expected, atol=1e-12, rtol=1e-12)
 
 
+def test_stretch_upsampler_is_its_formula():
+    upsampler = perturb(StretchUpsampler(3, 2, [3, 2], context=1).double())
+    frames = mel()[..., [0, *range(9), 8]]
+    weight = upsampler.frames.weight
+    h = torch.stack([torch.einsum("oik,bik->bo", weight, frames[..., f : f + 3]) for f in range(9)], dim=-1)
+    for layer, scale in zip(upsampler.smooth, upsampler.scales, strict=True):
+        steps = h.shape[-1] * scale
+        smooth = torch.zeros(2, 2, steps, dtype=torch.float64)
+        for t in range(steps):
+            for j in range(-scale, scale + 1):
+                if 0 <= t + j < steps:
+                    smooth[..., t] += layer.weight[0, 0, j + scale] * h[..., (t + j) // scale]
+        h = smooth
+    torch.testing.assert_close(upsampler(mel()), h, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("overlap", "scale"), [(True, 4), (True, 3), (False, 3)])
+def test_transposed_upsampler_2d_is_its_formula(overlap, scale):
+    upsampler = perturb(TransposedUpsampler2d([scale], 0.3, overlap=overlap).double())
+    weight, cut = upsampler.upsample[0].weight[0, 0], scale // 2 if overlap else 0
+    expected = upsampler.upsample[0].bias.expand(2, 3, 9 * scale).clone()
+    for frame in range(9):
+        for band in range(3):
+            for row in range(3):
+                for tap in range(weight.shape[1]):
+                    to, t = band + row - 1, frame * scale + tap - cut
+                    if 0 <= to < 3 and 0 <= t < 9 * scale:
+                        expected[:, to, t] += weight[row, tap] * mel()[:, band, frame]
+    expected = torch.where(expected > 0, expected, 0.3 * expected)
+    torch.testing.assert_close(upsampler(mel()), expected, atol=1e-12, rtol=1e-12)
+
+
 @pytest.mark.parametrize(
-    ("upsampler", "after"), [(InterpolatingUpsampler(3, 2, 4), True), (TransposedUpsampler(3, 3, 4, 3), False)]
+    ("upsampler", "after"),
+    [
+        (InterpolatingUpsampler(3, 2, 4), True),
+        (InterpolatingUpsampler(3, 2, 4, context=0), True),
+        (TransposedUpsampler(3, 3, 4, 3), False),
+        (TransposedUpsampler2d([4]), True),
+        (StretchUpsampler(3, 2, [2, 2]), True),
+        (StretchUpsampler(3, 2, [4], context=1), True),
+    ],
 )
 def test_the_stated_frame_context_is_enough_and_needed(upsampler, after):
     perturb(upsampler.double())
@@ -85,7 +126,21 @@ def test_the_stated_frame_context_is_enough_and_needed(upsampler, after):
     assert not torch.allclose(piece(context - 1), wanted)
 
 
-@pytest.mark.parametrize("upsampler", [InterpolatingUpsampler(3, 2, 4), TransposedUpsampler(3, 3, 4)])
+def test_transposed_upsampler_2d_without_overlap_needs_no_frame_around():
+    upsampler = perturb(TransposedUpsampler2d([2, 2], overlap=False).double())
+    assert upsampler.frame_context == 0
+    torch.testing.assert_close(upsampler(mel()[..., 3:5]), upsampler(mel())[..., 12:20], atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "upsampler",
+    [
+        InterpolatingUpsampler(3, 2, 4),
+        TransposedUpsampler(3, 3, 4),
+        TransposedUpsampler2d([2, 2]),
+        StretchUpsampler(3, 2, [2, 2]),
+    ],
+)
 def test_padding_changes_nothing(upsampler):
     perturb(upsampler.double())
     mask = mask_of(torch.tensor([9, 5]), 9, torch.float64)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from laws.models import WAVENETS, make_vocoder
 
+from audioflow.audio import emphasize
 from audioflow.sampling import ENGINES, sample_cached, sample_naive
 from audioflow.sampling import autoregressive as engines
 
@@ -21,7 +22,9 @@ def material(vocoder, batch=3):
     return cond, level, noise, vocoder._voices(numbers, batch)
 
 
-@pytest.mark.parametrize("name", [*WAVENETS, "wavenet-front-3", "wavenet-no-linear", "wavenet-linear-2-front-3"])
+@pytest.mark.parametrize(
+    "name", [*WAVENETS, "wavenet-front-3", "wavenet-no-linear", "wavenet-linear-2-front-3", "wavenet-one-hot"]
+)
 @pytest.mark.parametrize("block", [400, 7], ids=["one-block", "many-blocks"])
 def test_cached_is_naive_sample_for_sample(name, block, monkeypatch):
     monkeypatch.setattr(engines, "BLOCK", block)
@@ -53,12 +56,25 @@ def test_progress_counts_every_sample_once(engine):
     assert sum(done) == STEPS
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_samples_stay_within_full_scale(engine):
+@pytest.mark.parametrize("preemphasis", [0.0, 0.9])
+def test_samples_stay_within_full_scale(preemphasis):
     vocoder = make_vocoder("wavenet-gaussian-kernel-2")
     cond, level, noise, _ = material(vocoder)
-    x = ENGINES[engine](vocoder.network, vocoder.law, cond, level, 1e3 * noise)
-    assert x.abs().max() == 1
+    made = [
+        engine(vocoder.network, vocoder.law, cond, level, 1e3 * noise, preemphasis=preemphasis)
+        for engine in ENGINES.values()
+    ]
+    assert made[0].abs().max() == 1
+    torch.testing.assert_close(made[0], made[1], atol=1e-10, rtol=0)
+
+
+def test_with_preemphasis_the_network_sees_filtered_audio():
+    vocoder = make_vocoder("wavenet-gaussian-kernel-2")
+    cond, level, noise, _ = material(vocoder)
+    x = sample_cached(vocoder.network, vocoder.law, cond, level, 0.1 * noise, preemphasis=0.9)
+    assert x.abs().max() < 1, "a clamped sample is no filtered one"
+    plain = sample_cached(vocoder.network, vocoder.law, cond, level, 0.1 * noise)
+    torch.testing.assert_close(emphasize(x, 0.9), plain, atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("kernel_size", [2, 3])

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws.flow_laws import GARBAGE, close
-from laws.models import GLOWS, VOCODERS, VocoderCase, contract, make_vocoder, perturb, set_loudness
+from laws.models import GLOWS, MULTISCALE, VOCODERS, VocoderCase, contract, make_vocoder, perturb, set_loudness
 
 from audioflow.nets.weight_norm import fold_weight_norm
 from audioflow.vocoders import build
@@ -212,21 +212,29 @@ def test_the_likelihood_is_a_density_over_amplitude(case, frames, reach, points)
     assert (log_prob.exp().sum() * cell**frames).item() == pytest.approx(1, abs=2e-3)
 
 
-@pytest.mark.parametrize("name", ["glow", "glow-speakers", "glow-no-early-outputs"])
+PARALLEL = ["glow", "glow-speakers", "glow-no-early-outputs", *MULTISCALE, "nice", "nice-speakers-hop-5"]
+
+
+@pytest.mark.parametrize("name", PARALLEL)
 def test_pieces_with_the_stated_context_are_the_whole(name):
     vocoder = make_vocoder(name)
-    context, hop, frames = vocoder.context_frames, vocoder.contract.hop_length, 40
+    hop = vocoder.contract.hop_length
+    whole_groups = math.lcm(hop, vocoder.group) // hop  # pieces begin where a group begins
+    context = math.ceil(vocoder.context_frames / whole_groups) * whole_groups
+    frames = 2 * context + whole_groups + 5
     _, mel, speaker = material(vocoder, 1, frames)
-    noise = torch.randn(1, 1, frames * hop, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, 1, vocoder._noise_steps(frames), dtype=torch.float64, generator=generator)
 
     @torch.no_grad()
     def generate(start, stop):
-        piece = noise[..., start * hop : stop * hop]
-        return vocoder._generate(piece, vocoder._given(mel[..., start:stop], None, speaker), 1.0, "parallel", None)
+        piece = noise[..., start * hop :][..., : vocoder._noise_steps(stop - start)]
+        given = vocoder._given(mel[..., start:stop], None, speaker)
+        return vocoder._generate(piece, given, 1.0, vocoder.engines[0], None)
 
-    whole = generate(0, frames)
-    first, last = 18, 21
-    wanted = whole[..., first * hop : last * hop]
-    piece = generate(first - context, last + context)[..., context * hop : (context + last - first) * hop]
+    first, last = context + whole_groups, context + whole_groups + 3
+    wanted = generate(0, frames)[..., first * hop : last * hop]
+    stop = last + vocoder.context_frames
+    piece = generate(first - context, stop)[..., context * hop :][..., : (last - first) * hop]
     close(piece, wanted, 1e-9)
     assert not torch.allclose(generate(first, last), wanted), "context does not matter: nothing is shown"

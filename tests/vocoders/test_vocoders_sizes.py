@@ -1,0 +1,39 @@
+"""Numbers of weights, at the sizes that papers publish."""
+
+import pytest
+
+from audioflow.audio import get_contract
+from audioflow.vocoders import build
+
+
+def millions(vocoder):
+    return sum(weight.numel() for weight in vocoder.parameters()) / 1e6
+
+
+@pytest.mark.parametrize(("channels", "published"), [(64, 5.91), (96, 12.78), (128, 22.25), (256, 86.18)])
+def test_waveflow_has_its_published_size(channels, published):
+    vocoder = build("waveflow", get_contract("nvidia-22k"), {"channels": channels})
+    assert vocoder.squeeze == 16
+    assert millions(vocoder) == pytest.approx(published, abs=0.01)
+
+
+CLARINET = {
+    "layers": 20,
+    "cycle": 10,
+    "residual_channels": 128,
+    "gate_channels": 256,
+    "skip_channels": 128,
+    "front_kernel_size": 32,
+    "front_relu": True,
+    "linear_taps": 0,
+    "upsampler": "transposed2d",
+    "min_log_scale": -9.0,
+    "follow_level": False,
+}
+
+
+def test_the_clarinet_teacher_has_its_published_size():
+    vocoder = build("wavenet", get_contract("clarinet-22k"), CLARINET).fold_weight_norm()
+    # That project counts a layer after the last one, which nothing reads.
+    assert millions(vocoder) + (256 * 128 + 128) / 1e6 == pytest.approx(4.80, abs=0.005)
+    assert vocoder.network.receptive_field == 2078
