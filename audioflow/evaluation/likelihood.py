@@ -128,9 +128,7 @@ def score_many(
     if vocoder.scores_step_by_step and draws == 1:
         seeded = list(enumerate(wavs, start=seed))
         parts = [seeded[first : first + SCORED_TOGETHER] for first in range(0, len(seeded), SCORED_TOGETHER)]
-        return [
-            one for part in parts for one in _score_together(vocoder, part, dequantize=dequantize, speaker=speaker)
-        ]
+        return [one for part in parts for one in _score_together(vocoder, part, dequantize=dequantize, speaker=speaker)]
     return [
         score(vocoder, wav, dequantize=dequantize, seed=seed + index, draws=draws, speaker=speaker)
         for index, wav in enumerate(wavs)

@@ -14,7 +14,6 @@ from audioflow.flows.reshape import FactorOut, Permutation, Squeezed
 
 __all__ = [
     "IAF",
-    "MADEDensity",
     "MAF",
     "ActNorm",
     "AdditiveCoupling",
@@ -34,6 +33,7 @@ __all__ = [
     "InvertibleConv1x1",
     "InvertibleConv1x1LU",
     "Logistic",
+    "MADEDensity",
     "MelNormal",
     "Permutation",
     "Preemphasis",

@@ -36,7 +36,7 @@ class Bijection(nn.Module, ABC):
     def initialize(
         self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None, direction: Direction = "to_noise"
     ) -> Tensor:
-        """Let the layers that start from data take their statistics of ``x``, one after another; called before training.
+        """Let the layers that start from data take their statistics of ``x``, in order; called before training.
 
         A layer that has its statistics keeps them; most have none to take.
 

@@ -55,9 +55,9 @@ class InvertibleConv1x1LU(Bijection):
 
     .. math:: W = P L (U + \text{diag}(\sigma e^{s})) \qquad \log|\det| = T \textstyle\sum_i s_i
 
-    ``L`` has ones on its diagonal, ``U`` zeros; the permutation ``P`` and the signs stay as they are at the start. What is
-    learned are the entries of ``L`` below and of ``U`` above the diagonal, row by row, and ``s``: as many numbers as ``W``
-    has. The inverse is solved for in float64 each time.
+    ``L`` has ones on its diagonal, ``U`` zeros; the permutation ``P`` and the signs stay as they are at the start. What
+    is learned are the entries of ``L`` below and of ``U`` above the diagonal, row by row, and ``s``: as many numbers as
+    ``W`` has. The inverse is solved for in float64 each time.
 
     Args:
         channels: ``W`` is ``channels x channels``, starting as a random rotation.

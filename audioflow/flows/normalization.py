@@ -20,9 +20,9 @@ class ActNorm(Bijection):
     .. math::
         z = x\,e^{s} + b \qquad x = (z - b)\,e^{-s} \qquad \log|\det \partial z / \partial x| = T \textstyle\sum_c s_c
 
-    :meth:`initialize` takes the statistics, once; from then on (the flag ``initialized`` is a buffer) scale and bias are
-    parameters like any other. Until then the map is the identity, which makes it the diagonal scaling of NICE too. A
-    channel that does not move keeps its scale.
+    :meth:`initialize` takes the statistics, once; from then on (the flag ``initialized`` is a buffer) scale and bias
+    are parameters like any other. Until then the map is the identity, which makes it the diagonal scaling of NICE too.
+    A channel that does not move keeps its scale.
 
     Args:
         channels: ``C``.
@@ -79,7 +79,7 @@ class ActNorm(Bijection):
 
 
 class BatchNorm(Bijection):
-    r"""Batch normalisation as a flow: each channel is brought to mean 0 and variance 1, then to a learned scale and bias.
+    r"""Batch normalisation as a flow: each channel is brought to mean 0, variance 1, then to a learned scale and bias.
 
     .. math::
         z = \frac{x - m}{\sqrt{v + \epsilon}}\,e^{\gamma} + \beta \qquad
@@ -89,8 +89,8 @@ class BatchNorm(Bijection):
     **In evaluation mode** ``m`` and ``v`` are running statistics and all of this is exact. **In training mode**
     :meth:`to_noise` takes them from the valid steps of the batch, of all processes, and moves the running ones towards
     them. Every value of the batch then depends on every other, and the log-determinant is a convention: it takes the
-    statistics for constants (gradients do flow through them). :meth:`to_data` uses the running statistics in either mode,
-    so it undoes :meth:`to_noise` in evaluation mode only.
+    statistics for constants (gradients do flow through them). :meth:`to_data` uses the running statistics in either
+    mode, so it undoes :meth:`to_noise` in evaluation mode only.
 
     Args:
         channels: ``C``.
@@ -156,13 +156,11 @@ class BatchNorm(Bijection):
 
 
 @torch.no_grad()
-def fit_statistics(
-    bijection: Bijection, batches: Iterable[tuple[Tensor, Tensor | None, Tensor | None]]
-) -> None:
+def fit_statistics(bijection: Bijection, batches: Iterable[tuple[Tensor, Tensor | None, Tensor | None]]) -> None:
     """Set the running statistics of every batch norm in a map to the averages over these batches.
 
-    For a density, MAF's authors evaluate with the statistics of all the training data: give them as one batch, or as some
-    of equal size.
+    For a density, MAF's authors evaluate with the statistics of all the training data: give them as one batch, or as
+    some of equal size.
 
     Args:
         bijection: what holds the batch norms.

@@ -123,7 +123,7 @@ class FlowVocoder(Vocoder):
             return log_prob - level.sum(dim=(1, 2))
 
     def _scored(self, x: Tensor, given: Given) -> tuple[tuple[Tensor, Tensor, Tensor | None], Tensor]:
-        """What the flow scores, at its rate: speech of loudness one, conditioning, mask; and the loudness's logarithm."""
+        """What the flow scores, at its rate: speech of loudness one, conditioning, mask; the log of that loudness."""
         steps = self.scored_samples(given.mel.shape[-1])
         mask = self._group_mask(given.frame_mask, steps, round_up=False)
         cond = masked(self._cond(given)[..., :steps], mask)

@@ -21,14 +21,14 @@ class FloWaveNet(FlowVocoder):
     .. math:: z_a = x_a \qquad z_b = (x_b - \mu)\,e^{-s} \qquad (\mu, s) = \text{net}(x_a, c_a)
 
     with the halves of signal and conditioning exchanged from flow to flow: the network sees as much of the conditioning
-    as of the signal. The halves of the conditioning are its lower and its upper bands. After every ``early_every`` blocks,
-    the last excepted, half of the channels leave as noise, under a normal law whose mean and scale the rest predicts.
-    Both directions take one pass.
+    as of the signal. The halves of the conditioning are its lower and its upper bands. After every ``early_every``
+    blocks, the last excepted, half of the channels leave as noise, under a normal law whose mean and scale the rest
+    predicts. Both directions take one pass.
 
     Differs from the paper: the audio is first divided by the loudness that the mel says it has (with
-    ``follow_level=False``, by a constant), and the log-scales are bounded smoothly (``log_scale_limit``); the last layer
-    of a network has no residual output, which nothing would read; any rate and hop length works, in whole groups of
-    ``squeeze * 2 ** (blocks - 1)`` samples.
+    ``follow_level=False``, by a constant), and the log-scales are bounded smoothly (``log_scale_limit``); the last
+    layer of a network has no residual output, which nothing would read; any rate and hop length works, in whole groups
+    of ``squeeze * 2 ** (blocks - 1)`` samples.
 
     Args:
         contract: mel front-end.
@@ -39,13 +39,14 @@ class FloWaveNet(FlowVocoder):
         channels: channels of the WaveNets in couplings and priors.
         layers: their layers; dilations 1, 2, 4, ...
         kernel_size: their taps; odd.
-        upsampler: from mel frames to samples: ``transposed2d`` as in the paper, ``interpolate`` or ``transposed``.
+        upsampler: from mel frames to samples: ``transposed2d`` as in the paper, ``interpolate``, ``transposed`` or
+            ``stretch``.
         upsample_taps: mel frames that reach each conditioning sample of ``transposed``.
         cond_channels: conditioning features; 0 for as many as mel bands. Their number in the first block must be even.
         cond_rate: ``sample``: the first block is told the features of every sample, folded, as in the paper; ``group``:
             one set of features for each group of ``squeeze`` samples. Later blocks fold on.
-        kernel: what a coupling does to each value: ``affine``, ``additive`` as in one of the paper's models, ``spline`` or
-            ``mixture``.
+        kernel: what a coupling does to each value: ``affine``, ``additive`` as in one of the paper's models, ``spline``
+            or ``mixture``.
         log_scale_limit: bound of each coupling's log-scale; 0 for none, as in the paper.
         base: law of the noise: ``normal``, ``diagonal``, ``logistic``, or ``mel`` for one whose scale follows the mel.
         follow_level: whether the flow works on speech divided by the loudness that its mel says it has.
@@ -53,7 +54,8 @@ class FloWaveNet(FlowVocoder):
         speaker_channels: size of a speaker's embedding.
 
     References:
-        Kim, Lee, Song, Kim and Yoon, "FloWaveNet: A Generative Flow for Raw Audio", 2018, https://arxiv.org/abs/1811.02155
+        Kim, Lee, Song, Kim and Yoon, "FloWaveNet: A Generative Flow for Raw Audio", 2018,
+        https://arxiv.org/abs/1811.02155
     """
 
     name: ClassVar[str] = "flowavenet"

@@ -37,7 +37,8 @@ class Glow(FlowVocoder):
         channels: residual and skip channels of the WaveNets in the couplings.
         layers: their layers; dilations 1, 2, 4, ...
         kernel_size: their taps; odd.
-        upsampler: from mel frames to samples: ``transposed`` as in the paper, ``interpolate`` or ``transposed2d``.
+        upsampler: from mel frames to samples: ``transposed`` as in the paper, ``interpolate``, ``transposed2d`` or
+            ``stretch``.
         upsample_taps: mel frames that reach each conditioning sample of ``transposed``.
         cond_channels: conditioning features; 0 for as many as mel bands.
         cond_rate: ``sample``: a coupling is told the features of every sample, folded, as in the paper; ``group``: one

@@ -39,7 +39,7 @@ class IafVocoder(FlowVocoder):
         front_kernel_size: taps of the first convolution.
         front_relu: whether a ReLU follows it, as in ClariNet.
         linear_taps: past values that are added directly, with learned weights; 0 for none, as in the literature.
-        upsampler: from mel frames to samples: ``interpolate``, ``transposed`` or ``transposed2d``.
+        upsampler: from mel frames to samples: ``interpolate``, ``transposed``, ``transposed2d`` or ``stretch``.
         upsample_taps: mel frames that reach each conditioning sample of ``transposed``.
         cond_channels: conditioning features; 0 for as many as mel bands.
         kernel: what is done to each value: ``affine``, ``additive``, ``spline`` or ``mixture``.

@@ -38,7 +38,7 @@ class MafVocoder(FlowVocoder):
         layers: layers of each network; dilations 1, 2, 4, ...
         kernel_size: taps; odd.
         mixing: whether invertible 1x1 convolutions stand between the flows.
-        upsampler: from mel frames to samples: ``interpolate``, ``transposed`` or ``transposed2d``.
+        upsampler: from mel frames to samples: ``interpolate``, ``transposed``, ``transposed2d`` or ``stretch``.
         upsample_taps: mel frames that reach each conditioning sample of ``transposed``.
         cond_channels: conditioning features; 0 for as many as mel bands.
         cond_rate: ``group``: one set of features for each group of ``squeeze`` samples; ``sample``: those of every

@@ -15,18 +15,19 @@ from audioflow.vocoders.flow import BaseName, CondRate, Count, FlowVocoder, Posi
 class Nice(FlowVocoder):
     r"""NICE: the odd samples are shifted by what the even ones say, then the other way round, and so on.
 
-    Audio is folded into ``squeeze`` channels, channel ``i`` holding every ``squeeze``-th sample from the ``i``-th on. With
-    the even channels ``x_e`` and the odd ones ``x_o``,
+    Audio is folded into ``squeeze`` channels, channel ``i`` holding every ``squeeze``-th sample from the ``i``-th on.
+    With the even channels ``x_e`` and the odd ones ``x_o``,
 
     .. math:: x_o \leftarrow x_o + m_1(x_e, c), \quad x_e \leftarrow x_e + m_2(x_o, c), \quad \ldots \qquad
         \log p(x | \text{mel}) = \log p_z(z)
 
     The couplings keep the volume. That some values are less certain than others is said by the base: ``diagonal``, a
-    learned mean and scale for each channel, is the scaling by a diagonal matrix at the end of NICE. Both directions take
-    one pass.
+    learned mean and scale for each channel, is the scaling by a diagonal matrix at the end of NICE. Both directions
+    take one pass.
 
     Differs from the paper, which is about images: WaveNets over time in the couplings, as in WaveGlow, told about the
-    mel; the audio is first divided by the loudness that the mel says it has (with ``follow_level=False``, by a constant).
+    mel; the audio is first divided by the loudness that the mel says it has (with ``follow_level=False``, by a
+    constant).
 
     Args:
         contract: mel front-end.
@@ -35,13 +36,13 @@ class Nice(FlowVocoder):
         channels: residual and skip channels of the WaveNets in the couplings.
         layers: their layers; dilations 1, 2, 4, ...
         kernel_size: their taps; odd.
-        upsampler: from mel frames to samples: ``transposed``, ``interpolate`` or ``transposed2d``.
+        upsampler: from mel frames to samples: ``transposed``, ``interpolate``, ``transposed2d`` or ``stretch``.
         upsample_taps: mel frames that reach each conditioning sample of ``transposed``.
         cond_channels: conditioning features; 0 for as many as mel bands.
-        cond_rate: ``sample``: a coupling is told the features of every sample, folded; ``group``: one set of features for
-            each group of ``squeeze`` samples.
-        base: law of the noise: ``diagonal`` as in the paper, ``logistic`` as in the paper but of scale one, ``normal``, or
-            ``mel`` for one whose scale follows the mel.
+        cond_rate: ``sample``: a coupling is told the features of every sample, folded; ``group``: one set of features
+            for each group of ``squeeze`` samples.
+        base: law of the noise: ``diagonal`` as in the paper, ``logistic`` as in the paper but of scale one, ``normal``,
+            or ``mel`` for one whose scale follows the mel.
         follow_level: whether the flow works on speech divided by the loudness that its mel says it has.
         speakers: number of speakers; 0 for a model of one voice.
         speaker_channels: size of a speaker's embedding.

@@ -23,9 +23,9 @@ class RealNvp(FlowVocoder):
     .. math:: z_a = x_a \qquad z_b = x_b\,e^{s} + b \qquad (b, s) = \text{net}(x_a, c)
 
     Audio is folded into ``C = squeeze`` channels. Each scale has ``couplings`` couplings whose halves alternate in time
-    like the fields of a chess board, is squeezed by two, has as many couplings of one half of the channels by the other,
-    and lets half of the channels leave as noise; the last has checkerboards only, and one more of them. Shapes, with two
-    scales and ``T`` groups of samples::
+    like the fields of a chess board, is squeezed by two, has as many couplings of one half of the channels by the
+    other, and lets half of the channels leave as noise; the last has checkerboards only, and one more of them. Shapes,
+    with two scales and ``T`` groups of samples::
 
         [C, T]  checkerboards  ->  [2 C, T / 2]  couplings of channels  ->  C channels leave
                                                                             [C, T / 2]  checkerboards
@@ -42,15 +42,16 @@ class RealNvp(FlowVocoder):
         scales: how often the signal is looked at, each time at half the rate.
         couplings: of each kind in each scale; three in the paper.
         batch_norm: whether batch norm follows each coupling.
-        learned_prior: whether what leaves is first brought to the normal law by what stays, as in Glow, by another WaveNet.
+        learned_prior: whether what leaves is first brought to the normal law by what stays, as in Glow, by another
+            WaveNet.
         channels: residual and skip channels of the WaveNets.
         layers: their layers; dilations 1, 2, 4, ...
         kernel_size: their taps; odd.
-        upsampler: from mel frames to samples: ``transposed``, ``interpolate`` or ``transposed2d``.
+        upsampler: from mel frames to samples: ``transposed``, ``interpolate``, ``transposed2d`` or ``stretch``.
         upsample_taps: mel frames that reach each conditioning sample of ``transposed``.
         cond_channels: conditioning features; 0 for as many as mel bands.
-        cond_rate: ``sample``: a coupling is told the features of every sample, folded; ``group``: one set of features for
-            each group of ``squeeze`` samples (folded as the signal is squeezed on).
+        cond_rate: ``sample``: a coupling is told the features of every sample, folded; ``group``: one set of features
+            for each group of ``squeeze`` samples (folded as the signal is squeezed on).
         kernel: what a coupling does to each value: ``affine``, ``additive``, ``spline`` or ``mixture``.
         log_scale_limit: bound of each coupling's log-scale; 0 for none.
         base: law of the noise: ``normal``, ``diagonal``, ``logistic``, or ``mel`` for one whose scale follows the mel.

@@ -42,7 +42,8 @@ class WaveFlow(FlowVocoder):
             with which a row sees ``(row_kernel_size - 1) * layers + 1`` rows before it.
         row_order: in which order the flows visit the rows, see :func:`audioflow.nets.row_order.row_orders`.
         first_row_passes: whether each flow leaves the row that it visits first as it is, as in the paper.
-        upsampler: from mel frames to samples: ``transposed2d`` as in the paper, ``interpolate`` or ``transposed``.
+        upsampler: from mel frames to samples: ``transposed2d`` as in the paper, ``interpolate``, ``transposed`` or
+            ``stretch``.
         upsample_taps: mel frames that reach each conditioning sample of ``transposed``.
         cond_channels: conditioning features; 0 for as many as mel bands.
         cond_rate: ``sample``: each row is told the features of its own samples, as in the paper; ``group``: one set of

@@ -311,7 +311,14 @@ MULTISCALE: dict[str, VocoderCase] = {
     "flowavenet-hop-5": VocoderCase("flowavenet", {**_FLOWAVENET, "blocks": 2, "early_every": 1}, hop_length=5),
     "flowavenet-group-rate-hop-7": VocoderCase(
         "flowavenet",
-        {**_FLOWAVENET, "squeeze": 4, "early_every": 0, "cond_channels": 2, "cond_rate": "group", "upsampler": "interpolate"},
+        {
+            **_FLOWAVENET,
+            "squeeze": 4,
+            "early_every": 0,
+            "cond_channels": 2,
+            "cond_rate": "group",
+            "upsampler": "interpolate",
+        },
         hop_length=7,
     ),
     "flowavenet-speakers": VocoderCase("flowavenet", {**_FLOWAVENET, "speakers": 2, "speaker_channels": 2}),

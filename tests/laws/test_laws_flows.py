@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws import flow_laws as laws
-from laws.models import FLOWS, MAFS, coupling, make_flow, made, perturb
+from laws.models import FLOWS, MAFS, coupling, made, make_flow, perturb
 
 from audioflow.flows import MAF, Bijection, Chain, Flow, Invert, InvertibleConv1x1
 from audioflow.nets.weight_norm import fold_weight_norm
@@ -93,11 +93,25 @@ def test_starting_from_data_hands_on_what_the_flow_makes_of_them(name):
     laws.check_initialize(flow, *draw(flow, name, 0, 2, 3))
 
 
-COMPILED = (
-    "permutation conv1x1 conv1x1-lu actnorm batch-norm coupling-spline coupling-mixture coupling-front-wavenet "
-    "checkerboard-pair factor-out-prior-norms squeezed invert-coupling maf-made maf-masked-wavenet maf-causal "
-    "iaf-made causal-speaker"
-).split()
+COMPILED = [
+    "permutation",
+    "conv1x1",
+    "conv1x1-lu",
+    "actnorm",
+    "batch-norm",
+    "coupling-spline",
+    "coupling-mixture",
+    "coupling-front-wavenet",
+    "checkerboard-pair",
+    "factor-out-prior-norms",
+    "squeezed",
+    "invert-coupling",
+    "maf-made",
+    "maf-masked-wavenet",
+    "maf-causal",
+    "iaf-made",
+    "causal-speaker",
+]
 """A flow with each kind of layer, network and kernel: compiling takes about a second."""
 
 
