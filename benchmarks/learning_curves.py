@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from audioflow.files import atomic_path
 
-COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red")
+COLOURS = tuple(f"C{number}" for number in range(10))
 SMOOTHING = 9
 """Log lines in the running median: single batches differ by more than a minute of training changes."""
 

@@ -16,6 +16,7 @@ from audioflow.files import atomic_path
 # What each column means, for the reader of the page.
 EXPLANATIONS = {
     "parameters": "numbers that the model has learned",
+    "multiply_accumulates": "millions of multiply-accumulates that one sample takes",
     "samples_per_second": "audio samples made in a second on the device below, the median of the runs",
     "times_real_time": "seconds of speech made in a second; above 1 is faster than speech",
     "nats_per_sample": "exact log-likelihood of the recording given its mel, a density over amplitudes in [-1, 1]; "

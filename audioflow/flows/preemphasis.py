@@ -17,6 +17,7 @@ class Preemphasis(Bijection):
     Args:
         coefficient: ``a``, from 0 up to 1.
 
+    >>> import torch
     >>> Preemphasis(0.5).to_noise(torch.ones(1, 1, 3))[0]
     tensor([[[1.0000, 0.5000, 0.5000]]])
     """

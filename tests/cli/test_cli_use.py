@@ -106,7 +106,7 @@ for name in COMMANDS:
     result = CliRunner().invoke(main, [name, "--help"])
     assert result.exit_code == 0, name
     assert f"audioflow {name} " in result.output.partition("Example")[2], name
-    for option in ("--json", "--verbose", *(["--device"] if name not in ("prepare", "info") else [])):
+    for option in ("--json", "--verbose", *(["--device"] if name not in ("prepare", "info", "import") else [])):
         assert option in result.output, (name, option)
 slow = {"torch", "librosa", "matplotlib"} & set(sys.modules)
 assert not slow, slow

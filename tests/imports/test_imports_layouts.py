@@ -20,6 +20,7 @@ from audioflow.flows.reshape import squeeze
 from audioflow.imports import FORMATS, read_checkpoint, read_settings
 from audioflow.nets.row_order import row_orders
 from audioflow.sampling import batch_noise
+from audioflow.vocoders import load
 
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -136,6 +137,16 @@ def fuse(state):
         kept[f"{net}.fused_filter_gate_conv_c.weight"] = torch.cat(folded)
         kept[f"{net}.fused_filter_gate_conv_c.bias"] = torch.cat([state[f"{p}.bias"] for p in parts])
     return kept
+
+
+@pytest.mark.parametrize(("name", "make"), [("ksw0306-clarinet", teacher), ("l0sg-waveflow", waveflow)])
+def test_what_was_imported_is_written_and_loaded(name, make, tmp_path):
+    vocoder, (wav, mel) = imported(name, make(), tmp_path).vocoder, material()
+    vocoder.save(tmp_path / "ours.safetensors")
+    again = load(tmp_path / "ours.safetensors")
+    assert again.config == vocoder.config
+    with torch.no_grad():
+        torch.testing.assert_close(again.log_prob(wav, mel), vocoder.log_prob(wav, mel))
 
 
 REFUSED = {
