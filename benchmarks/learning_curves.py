@@ -25,13 +25,13 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories, or history files")
     parser.add_argument("--out", required=True, type=Path, help="PNG to write")
     options = parser.parse_args()
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
     axes = figure.subplots()
     for run, colour in zip(options.runs, COLOURS, strict=False):
         draw(axes, run, colour)
     axes.set(xlabel="minutes of training", ylabel="log-likelihood, nats per sample (higher is better)")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
     with atomic_path(options.out) as temporary:
         figure.savefig(temporary, dpi=110)
 
