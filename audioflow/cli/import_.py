@@ -37,6 +37,6 @@ def import_(*, name: str, file: Path, settings: tuple[str, ...], out: Path, over
     if as_json:
         click.echo(json.dumps({**asdict(done), "path": str(done.path), "source": str(done.source)}))
         return
-    click.echo(f"{done.path}: a {done.vocoder} of {done.parameters} parameters from {done.source} ({done.layout})")
+    click.echo(f"{done.path}: {done.vocoder} with {done.parameters} parameters, from {done.source} ({done.layout})")
     for note in done.notes:
         click.echo(note)
