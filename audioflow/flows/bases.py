@@ -1,6 +1,5 @@
 """Base distributions: the law of the noise at the far end of a flow."""
 
-import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -8,10 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 from typing_extensions import override
 
+from audioflow.distributions.gaussian import normal_log_density
 from audioflow.flows.kernels import soft_clip
 from audioflow.nets.masks import full_precision, masked, wide
-
-LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class Base(nn.Module, ABC):
@@ -37,7 +35,8 @@ class StandardNormal(Base):
     @override
     def log_prob(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         with full_precision(z):
-            return masked(-0.5 * wide(z).square() - LOG_SQRT_2PI, mask).sum(dim=(1, 2))
+            zero = wide(z).new_zeros(())
+            return masked(normal_log_density(wide(z), zero, zero), mask).sum(dim=(1, 2))
 
     @override
     def sample(
@@ -80,8 +79,7 @@ class _ScaledNormal(Base):
     def log_prob(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         with full_precision(z):
             mean, log_scale = self._mean_and_log_scale(wide(z), cond)
-            standard = (wide(z) - mean) * torch.exp(-log_scale)
-            return masked(-0.5 * standard.square() - log_scale - LOG_SQRT_2PI, mask).sum(dim=(1, 2))
+            return masked(normal_log_density(wide(z), mean, log_scale), mask).sum(dim=(1, 2))
 
     @override
     def sample(

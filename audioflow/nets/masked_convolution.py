@@ -122,3 +122,8 @@ def start_at_zero(layer: nn.Conv1d | nn.Conv2d) -> None:
     original.zero_()  # type: ignore[operator]
     if layer.bias is not None:
         layer.bias.zero_()
+
+
+def bias_of(layer: nn.Conv1d | nn.Conv2d) -> Tensor:
+    """The bias of a layer; zeros where it has none."""
+    return layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
 from audioflow.nets.gated_stack import GatedStack, dilation_cycle
-from audioflow.nets.masked_convolution import MaskedConv1d, start_at_zero
+from audioflow.nets.masked_convolution import MaskedConv1d, bias_of, start_at_zero
 from audioflow.nets.masks import full_precision, masked, wide
 from audioflow.nets.sight import TOLD, padding, spread_degrees
 from audioflow.nets.slots import ChannelNet, Units
@@ -126,10 +126,10 @@ class MaskedWaveNet(ChannelNet[MaskedState]):
             mask=mask,
             projected=stack.project(cond),
             weights=MaskedWeights(
-                start=(self.start.weight[:, self.order], _bias(self.start)),
-                convolutions=[(c.weight, _bias(c)) for c in stack.convolutions],  # type: ignore[misc,arg-type]
-                outputs=[(c.weight, _bias(c)) for c in stack.outputs],  # type: ignore[misc,arg-type]
-                end=(self.end.weight, _bias(self.end)),
+                start=(self.start.weight[:, self.order], bias_of(self.start)),
+                convolutions=[(c.weight, bias_of(c)) for c in stack.convolutions],  # type: ignore[misc,arg-type]
+                outputs=[(c.weight, bias_of(c)) for c in stack.outputs],  # type: ignore[misc,arg-type]
+                end=(self.end.weight, bias_of(self.end)),
             ),
             inputs=Units(like, len(self.order), axis=1),
             residuals=[Units(like, channels, axis=1) for _ in stack.dilations],
@@ -187,7 +187,3 @@ def _rows(layer: tuple[Tensor, Tensor], parts: Sequence[slice], known: int) -> t
     """Some rows of a layer's weight and bias, as far as its inputs are known."""
     weight, bias = layer
     return torch.cat([weight[part, :known] for part in parts]), torch.cat([bias[part] for part in parts])
-
-
-def _bias(layer: nn.Conv1d) -> Tensor:
-    return layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias

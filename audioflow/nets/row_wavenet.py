@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from audioflow.nets.masked_convolution import MaskedConv1d, MaskedConv2d, start_at_zero
+from audioflow.nets.masked_convolution import MaskedConv1d, MaskedConv2d, bias_of, start_at_zero
 from audioflow.nets.masks import full_precision, masked, wide
 from audioflow.nets.slots import ChannelNet
 
@@ -203,7 +203,7 @@ class RowWaveNet(ChannelNet[RowState]):
             yield functional.conv2d(cond, weight[own, :, :, None], bias[own])
 
     def _condition(self) -> Layer | None:
-        return None if self.condition is None else (self.condition.weight, _bias(self.condition))
+        return None if self.condition is None else (self.condition.weight, bias_of(self.condition))
 
     def _convolutions(self) -> list[MaskedConv2d]:
         return list(self.convolutions)  # type: ignore[arg-type]
@@ -218,8 +218,8 @@ class RowWaveNet(ChannelNet[RowState]):
             cond=None if self.shared_cond else picture,
             shares=list(self._shares(picture, condition)) if self.shared_cond else None,
             past=[deque(maxlen=1 - min(layer.row_offsets)) for layer in self._convolutions()],
-            convolutions=[(layer.weight, _bias(layer)) for layer in self._convolutions()],
-            mixers=[(layer.weight, _bias(layer)) for layer in self.mixers],  # type: ignore[misc,arg-type]
+            convolutions=[(layer.weight, bias_of(layer)) for layer in self._convolutions()],
+            mixers=[(layer.weight, bias_of(layer)) for layer in self.mixers],  # type: ignore[misc,arg-type]
             condition=condition,
         )
 
@@ -265,7 +265,3 @@ def _reach(layer: MaskedConv2d) -> int:
 def _channels_innermost(x: Tensor) -> Tensor:
     """``x [B, C, h, W]`` laid out in memory so that convolutions are fastest; its values stay."""
     return x.contiguous(memory_format=torch.channels_last)
-
-
-def _bias(layer: nn.Conv1d | nn.Conv2d) -> Tensor:
-    return layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias

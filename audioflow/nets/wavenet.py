@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from audioflow.nets.gated_stack import GatedStack, dilation_cycle
-from audioflow.nets.masked_convolution import MaskedConv1d, start_at_zero
+from audioflow.nets.masked_convolution import MaskedConv1d, bias_of, start_at_zero
 from audioflow.nets.masks import full_precision, masked, wide
 
 
@@ -205,11 +205,11 @@ class CausalWaveNet(nn.Module):
         return StepState(
             step=0,
             window=like.new_zeros(batch, longest * self.in_channels),
-            front=(_flat(self.front), _bias(self.front)),
+            front=(_flat(self.front), bias_of(self.front)),
             linear=None if self.linear is None else _flat(self.linear),
             past=[[like.new_zeros(batch, c.in_channels)] * ((c.kernel_size[0] - 1) * d) for c, d in convolutions],
-            weights=[(c.weight.permute(2, 1, 0).contiguous(), _bias(c)) for c, _ in convolutions],
-            outputs=[(c.weight[..., 0].t().contiguous(), _bias(c)) for c in pointwise],  # type: ignore[index,union-attr,arg-type]
+            weights=[(c.weight.permute(2, 1, 0).contiguous(), bias_of(c)) for c, _ in convolutions],
+            outputs=[(c.weight[..., 0].t().contiguous(), bias_of(c)) for c in pointwise],  # type: ignore[index,union-attr,arg-type]
         )
 
     def step(self, state: StepState, x: Tensor, projected: Tensor | None) -> tuple[Tensor, StepState]:
@@ -274,7 +274,3 @@ class CausalWaveNet(nn.Module):
 def _flat(layer: nn.Conv1d) -> Tensor:
     """Weights of a convolution as a matrix ``[taps * in, out]``, the oldest tap first."""
     return layer.weight.permute(2, 1, 0).reshape(-1, layer.out_channels).contiguous()
-
-
-def _bias(layer: nn.Conv1d) -> Tensor:
-    return layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias

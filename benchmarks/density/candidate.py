@@ -1,5 +1,6 @@
 """What is compared: one architecture, as each library builds it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -42,16 +43,16 @@ class Architecture:
         return [self.hidden, self.hidden]
 
 
-class Density(nn.Module):
+class Density(nn.Module, ABC):
     """A library's flow behind the two methods that are measured."""
 
+    @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
         """``x [B, D]`` to nats ``[B]``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sample(self, count: int) -> Tensor:
         """Vectors ``[count, D]``."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
