@@ -15,6 +15,7 @@ from audioflow.errors import AudioflowError
 COMMANDS = {
     "prepare": "Check and resample recordings and compute their mels.",
     "train": "Train a vocoder as a recipe says, or go on with a run.",
+    "distill": "Train a parallel student from a WaveNet teacher.",
     "synthesize": "Turn mels, or recordings by way of their mels, into speech.",
     "score": "Give the exact log-likelihood of recordings under a vocoder.",
     "compare": "Put vocoders and their engines side by side, with sound.",

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audioflow.cli.options import device_option, json_option, log_is_shown, verbose_option
+from audioflow.cli.options import Command, device_option, json_option, log_is_shown, verbose_option
+from audioflow.errors import RecipeError
 
 if TYPE_CHECKING:
     from audioflow.devices import DeviceName
-    from audioflow.training import TrainReport
+    from audioflow.training import Recipe, TrainReport
 
 
 EPILOG = """\b
@@ -22,12 +23,19 @@ Examples:
 """
 
 
+def process_options(command: Command) -> Command:
+    """``--devices`` and ``--nodes``."""
+    where = "else what torchrun or Slurm says, or 1."
+    devices = click.option("--devices", type=click.IntRange(min=1), help=f"Processes a node; {where}")
+    nodes = click.option("--nodes", type=click.IntRange(min=1), help=f"Nodes; {where}")
+    return devices(nodes(command))
+
+
 @click.command(epilog=EPILOG)
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[FIELD=VALUE]...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory of the run.")
-@click.option("--devices", type=click.IntRange(min=1), help="Processes a node; else what torchrun or Slurm says, or 1.")
-@click.option("--nodes", type=click.IntRange(min=1), help="Nodes; else what torchrun or Slurm says, or 1.")
+@process_options
 @device_option
 @json_option
 @verbose_option
@@ -47,18 +55,29 @@ def train(
     cut, goes on where its last checkpoint was when the same command is given again; a larger budget prolongs it.
     """
     from audioflow.training import load_recipe  # noqa: PLC0415 - torch is slow to import, and --help shall be quick
+
+    plan = load_recipe(recipe, overrides)
+    if plan.distill is not None:
+        raise RecipeError(f"{recipe} has a section distill, so it needs a teacher; use audioflow distill.")
+    report = run(plan, out, device, devices, nodes, as_json=as_json)
+    if is_first_process():
+        click.echo(json.dumps(asdict(report)) if as_json else _text(report))
+
+
+def run(
+    plan: "Recipe", out: Path, device: "DeviceName", devices: int | None, nodes: int | None, *, as_json: bool
+) -> "TrainReport":
+    """Train, with a progress bar where nothing else is printed."""
     from audioflow.training import train as run_training  # noqa: PLC0415
 
     if not log_is_shown():
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    plan = load_recipe(recipe, overrides)
     bar = not (as_json or log_is_shown())
-    report = run_training(plan, out, device, devices=devices, nodes=nodes, progress_bar=bar)
-    if _is_first_process():
-        click.echo(json.dumps(asdict(report)) if as_json else _text(report))
+    return run_training(plan, out, device, devices=devices, nodes=nodes, progress_bar=bar)
 
 
-def _is_first_process() -> bool:
+def is_first_process() -> bool:
+    """Whether this process is the one of several that reports."""
     from torch import distributed  # noqa: PLC0415
 
     return not distributed.is_initialized() or distributed.get_rank() == 0

@@ -28,6 +28,14 @@ class OutputLaw(ABC):
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Log-density of ``x [B, 1, T]`` under ``params [B, P, T]``: ``[B, T]``, in nats."""
 
+    def smooth_log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """A log-density like :meth:`log_prob` with gradients in ``x``, which need not lie on any grid: ``[B, T]``.
+
+        Raises:
+            NotImplementedError: the law has none.
+        """
+        return self.log_prob(params, x)
+
     @abstractmethod
     def sample(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
         """The draw ``[B, 1, T]`` that standard normal ``noise [B, N, T]`` selects.

@@ -39,14 +39,30 @@ class DiscretizedLogisticMixture(Mixture):
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         log_weights, mean, log_scale = self.parts(params)
         value = to_grid(x)
+        lower, inner, upper = self._masses(value, mean, log_scale)
+        log_mass = torch.where(value <= LOWEST, lower, inner)
+        log_mass = torch.where(value >= HIGHEST, upper, log_mass)
+        total = torch.logsumexp(log_weights + log_mass, dim=1)
+        return total - math.log(AMPLITUDE_STEP)
+
+    @override
+    def smooth_log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """The mean density over one step around ``x``: on the grid, but for its ends, it is that of :meth:`log_prob`.
+
+        It is the density of the undiscretised mixture with uniform noise of one step added, so it integrates to one.
+        """
+        log_weights, mean, log_scale = self.parts(params)
+        _, inner, _ = self._masses(x, mean, log_scale)
+        return torch.logsumexp(log_weights + inner, dim=1) - math.log(AMPLITUDE_STEP)
+
+    @staticmethod
+    def _masses(value: Tensor, mean: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-masses below the upper end of the cell around ``value``, within it, and above its lower end."""
         half = AMPLITUDE_STEP / 2
         upper = (value + half - mean) * torch.exp(-log_scale)
         lower = (value - half - mean) * torch.exp(-log_scale)
         inner = logsigmoid(upper) + logsigmoid(-lower) + log1mexp(math.log(AMPLITUDE_STEP) - log_scale)
-        log_mass = torch.where(value <= LOWEST, logsigmoid(upper), inner)
-        log_mass = torch.where(value >= HIGHEST, logsigmoid(-lower), log_mass)
-        total = torch.logsumexp(log_weights + log_mass, dim=1)
-        return total - math.log(AMPLITUDE_STEP)
+        return logsigmoid(upper), inner, logsigmoid(-lower)
 
     @override
     def sample(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:

@@ -44,6 +44,10 @@ class MuLawCategorical(OutputLaw):
         return (log_mass - torch.log(edges[index + 1] - edges[index])).squeeze(1)
 
     @override
+    def smooth_log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        raise NotImplementedError("a law of classes has no gradient in the amplitude")
+
+    @override
     def sample(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
         edges = self.edges.to(params)
         index, position = choose(params, noise, temperature)

@@ -10,7 +10,7 @@ from audioflow.flows.linear import InvertibleConv1x1, InvertibleConv1x1LU
 from audioflow.flows.made_density import MADEDensity
 from audioflow.flows.normalization import ActNorm, BatchNorm, fit_statistics
 from audioflow.flows.preemphasis import Preemphasis
-from audioflow.flows.reshape import FactorOut, Permutation, Squeezed
+from audioflow.flows.reshape import FactorOut, Permutation, Squeezed, TimeReversal
 
 __all__ = [
     "IAF",
@@ -39,5 +39,6 @@ __all__ = [
     "Preemphasis",
     "Squeezed",
     "StandardNormal",
+    "TimeReversal",
     "fit_statistics",
 ]

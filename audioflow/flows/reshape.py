@@ -151,6 +151,53 @@ class FactorOut(Wrapper):
         return sum_of_reaches([prior, self.inner.reach(direction)])
 
 
+class TimeReversal(Wrapper):
+    """A map that is given every utterance backwards, each turned round in its own length.
+
+    With lengths 4 and 3::
+
+        a b c d      d c b a                  back again:
+        e f g 0  ->  g f e 0  ->  inner map  ->  ...
+
+    Args:
+        inner: the map.
+    """
+
+    @override
+    def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        z, log_det = self.inner.to_noise(reversed_in_time(x, mask), self._turned(cond, mask), mask)
+        return reversed_in_time(z, mask), log_det
+
+    @override
+    def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x, log_det = self.inner.to_data(reversed_in_time(z, mask), self._turned(cond, mask), mask)
+        return reversed_in_time(x, mask), log_det
+
+    @override
+    def initialize(
+        self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None, direction: Direction = "to_noise"
+    ) -> Tensor:
+        turned = self.inner.initialize(reversed_in_time(x, mask), self._turned(cond, mask), mask, direction)
+        return reversed_in_time(turned, mask)
+
+    @staticmethod
+    def _turned(cond: Tensor | None, mask: Tensor | None) -> Tensor | None:
+        return None if cond is None else reversed_in_time(cond, mask)
+
+
+def reversed_in_time(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """``x [B, C, T]`` with the valid steps of each utterance in reverse order, and zeros after them.
+
+    >>> reversed_in_time(torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[[1.0, 1.0, 0.0]]])).tolist()
+    [[[2.0, 1.0, 0.0]]]
+    """
+    if mask is None:
+        return x.flip(-1)
+    lengths = mask.sum(dim=-1, keepdim=True).long()
+    source = (lengths - 1 - torch.arange(x.shape[-1], device=x.device)) % x.shape[-1]
+    return masked(x.gather(-1, source.expand_as(x)), mask)
+
+
 class Permutation(Bijection):
     """Put the channels in another order: ``z_i = x_{order[i]}``; the log-determinant is zero.
 

@@ -121,7 +121,11 @@ class GatedStack(nn.Module):
             yield share
 
     def forward(
-        self, x: Tensor, projected: Tensor | Iterable[Tensor | None] | None, mask: Tensor | None = None
+        self,
+        x: Tensor,
+        projected: Tensor | Iterable[Tensor | None] | None,
+        mask: Tensor | None = None,
+        hidden: list[Tensor] | None = None,
     ) -> Tensor:
         """Run all layers.
 
@@ -129,6 +133,7 @@ class GatedStack(nn.Module):
             x: ``[B, channels, T]``, zero outside the mask.
             projected: ``[B, 2 * gate_channels * L, T]`` (or ``T = 1``) from :meth:`project`, or :meth:`shares`.
             mask: ``[B, 1, T]`` or ``None``.
+            hidden: takes what each layer is given, ``[B, channels, T]``, one after another.
 
         Returns:
             The sum of the skips, ``[B, skip_channels, T]``.
@@ -140,6 +145,8 @@ class GatedStack(nn.Module):
         skips: Tensor | None = None
         layers = zip(self.convolutions, self.outputs, shares, strict=True)
         for layer, (convolution, output, share) in enumerate(layers):
+            if hidden is not None:
+                hidden.append(x)
             a = convolution(x)
             if share is not None:
                 a = a + share

@@ -4,7 +4,7 @@ import copy
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -156,8 +156,18 @@ class MADE(ChannelNet[MadeState]):
         # Degrees are stored with the weights: they cannot be drawn again when these are loaded.
         for layer, of_masks in enumerate(zip(*degrees, strict=True)):
             self.register_buffer(f"degrees_{layer}", torch.stack(of_masks))
+        self.see()
+        self.register_load_state_dict_post_hook(_see_again)
         if zero_start:
             _start_at_zero(self.layers[-1])  # type: ignore[arg-type]
+
+    def see(self) -> None:
+        """Work out the masks, ``[masks, out, in]`` of 0 and 1 for each layer, from the degrees."""
+        for layer, linear in enumerate(self.layers):
+            above, below = getattr(self, f"degrees_{layer + 1}"), getattr(self, f"degrees_{layer}")
+            seen = [visible(a, b)[..., 0] for a, b in zip(above, below, strict=True)]
+            mask = torch.stack(seen).to(linear.weight)  # type: ignore[arg-type]
+            self.register_buffer(f"mask_{layer}", mask, persistent=False)
 
     def degrees(self, mask: int = 0) -> list[Tensor]:
         """Degrees of the inputs, of each hidden layer and of the outputs, under one of the masks."""
@@ -167,29 +177,29 @@ class MADE(ChannelNet[MadeState]):
         """The same weights under mask number ``which`` alone."""
         other = copy.copy(self)
         other.masks = 1
-        degrees = {f"degrees_{layer}": row[None] for layer, row in enumerate(self.degrees(which))}
-        other._buffers = {**self._buffers, **degrees, "order": torch.argsort(degrees["degrees_0"][0])}
+        own = {name: rows[which, None] for name, rows in self.named_buffers() if name.startswith(("degrees", "mask"))}
+        other._buffers = {**self._buffers, **own, "order": torch.argsort(own["degrees_0"][0])}
         return other
 
     @override
     def forward(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None, which: int = 0) -> Tensor:
         """``x [B, C, T]`` -> ``params [B, P * C, T]`` under mask number ``which``; float32 at both ends."""
-        degrees = self.degrees(which)
         with full_precision(x):
-            h = functional.linear(rows_of(wide(x)), self._weight(0, degrees), self.layers[0].bias)  # type: ignore[arg-type]
+            h = functional.linear(rows_of(wide(x)), self._weight(0, which), self.layers[0].bias)  # type: ignore[arg-type]
             if self.condition is not None and cond is not None:
                 h = h + self.condition(rows_of(wide(cond)))
         for layer in range(1, len(self.layers) - 1):
-            linear = functional.linear(functional.relu(h), self._weight(layer, degrees), self.layers[layer].bias)  # type: ignore[arg-type]
+            linear = functional.linear(functional.relu(h), self._weight(layer, which), self.layers[layer].bias)  # type: ignore[arg-type]
             h = h + linear if self.residual else linear
         last = len(self.layers) - 1
         with full_precision(x):
-            params = functional.linear(functional.relu(wide(h)), self._weight(last, degrees), self.layers[last].bias)  # type: ignore[arg-type]
+            params = functional.linear(functional.relu(wide(h)), self._weight(last, which), self.layers[last].bias)  # type: ignore[arg-type]
             return masked(columns_of(params, x.shape), mask)
 
-    def _weight(self, layer: int, degrees: Sequence[Tensor]) -> Tensor:
+    def _weight(self, layer: int, which: int) -> Tensor:
         weight: Tensor = self.layers[layer].weight  # type: ignore[assignment]
-        return weight * visible(degrees[layer + 1], degrees[layer])[..., 0]
+        masked_weight: Tensor = weight * getattr(self, f"mask_{layer}")[which]
+        return masked_weight
 
     @override
     def init_state(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> MadeState:
@@ -208,7 +218,7 @@ class MADE(ChannelNet[MadeState]):
             position=0,
             shape=z.shape,
             told=told,
-            weights=[self._weight(k, degrees)[sorts[k + 1]][:, sorts[k]] for k in range(len(layers))],
+            weights=[self._weight(k, 0)[sorts[k + 1]][:, sorts[k]] for k in range(len(layers))],
             biases=[layer.bias[sorts[k + 1]][:, None] for k, layer in enumerate(layers)],
             upto=[self._upto(row) for row in degrees[1:-1]],
             inputs=Units(told, widths[0], axis=0),
@@ -240,6 +250,11 @@ class MADE(ChannelNet[MadeState]):
         rows = slice(state.position * self.outputs, (state.position + 1) * self.outputs)
         params = torch.addmm(state.biases[-1][rows], state.weights[-1][rows, : len(below)], below)
         return params.reshape(self.outputs, state.shape[0], state.shape[2]).transpose(0, 1), state
+
+
+def _see_again(module: nn.Module, _: object) -> None:
+    """After other degrees were loaded."""
+    cast(MADE, module).see()
 
 
 def rows_of(x: Tensor) -> Tensor:

@@ -43,16 +43,23 @@ def wide(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-@contextmanager
-def full_precision(x: Tensor) -> Iterator[None]:
+def full_precision(x: Tensor) -> AbstractContextManager[None]:
     """Context for the parts that carry 16-bit audio: autocast is off on the device of ``x``, and so is TF32.
 
     By default cuDNN rounds the factors of float32 convolutions to 10 bits on GPUs that can (TF32).
     """
+    kind = x.device.type
+    if kind != "cuda" and not torch.is_autocast_enabled(kind):
+        return nullcontext()  # entering a context takes as long as a small layer
+    return _full_precision(kind)
+
+
+@contextmanager
+def _full_precision(kind: str) -> Iterator[None]:
     cudnn = torch.backends.cudnn
     exact: AbstractContextManager[None] = nullcontext()
-    if x.device.type == "cuda":
+    if kind == "cuda":
         kept = {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
         exact = cudnn.flags(**kept, allow_tf32=False)
-    with torch.autocast(x.device.type, enabled=False), exact:
+    with torch.autocast(kind, enabled=False), exact:
         yield

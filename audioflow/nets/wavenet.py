@@ -172,7 +172,11 @@ class CausalWaveNet(nn.Module):
         return self.stack.shares(cond, speaker)
 
     def forward(
-        self, x: Tensor, projected: Tensor | Iterable[Tensor | None] | None, mask: Tensor | None = None
+        self,
+        x: Tensor,
+        projected: Tensor | Iterable[Tensor | None] | None,
+        mask: Tensor | None = None,
+        hidden: list[Tensor] | None = None,
     ) -> Tensor:
         """All steps at once.
 
@@ -180,6 +184,7 @@ class CausalWaveNet(nn.Module):
             x: ``[B, in, T]``; the output at ``t`` sees ``x[..., :t]``.
             projected: ``[B, 2 * gate_channels * L, T]`` from :meth:`project`, or :meth:`shares`.
             mask: ``[B, 1, T]`` or ``None``.
+            hidden: takes what each gated layer is given, ``[B, channels, T]``.
 
         Returns:
             ``[B, out, T]``, in float32 or wider also under autocast.
@@ -187,10 +192,10 @@ class CausalWaveNet(nn.Module):
         with full_precision(x):
             h = self.front(wide(x))
             h = masked(functional.relu(h) if self.front_relu else h, mask)
-        skips = self.stack(h, projected, mask) * self.skip_scale
-        hidden = self.hidden(functional.relu(skips))
+        skips = self.stack(h, projected, mask, hidden) * self.skip_scale
+        h = self.hidden(functional.relu(skips))
         with full_precision(x):
-            out = self.end(functional.relu(wide(hidden)))
+            out = self.end(functional.relu(wide(h)))
             if self.linear is not None:
                 out = out + self.linear(wide(x))
             return masked(out, mask)

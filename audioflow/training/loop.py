@@ -3,23 +3,23 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import distributed
+from torch import Tensor, distributed
 
 from audioflow.audio import dequantize
 from audioflow.corpora.dataset import SegmentDataset
 from audioflow.corpora.prepared import PreparedCorpus
 from audioflow.errors import TrainingError
-from audioflow.evaluation.likelihood import bits_per_sample
 from audioflow.training.batches import Batch, concatenated, endless_batches
 from audioflow.training.checkpoints import Checkpoints
 from audioflow.training.ema import averaged
 from audioflow.training.meter import Meter
-from audioflow.training.objectives.likelihood import negative_log_likelihood
+from audioflow.training.objectives import Objective, make_objective
 from audioflow.training.processes import StopRequest, on_first_process, summed
 from audioflow.training.recipe import Recipe
 from audioflow.training.reporting import Reporter
@@ -53,8 +53,8 @@ class Loop:
         vocoder: the model in training.
         average: the moving average of its weights.
         progress: how far the run is.
-        valid_nats: the newest held-out log-likelihood in nats per sample; None without held-out speech, or if it is not
-            finite.
+        objective: what is made small.
+        valid: the newest held-out figures; empty without held-out speech.
         meter: loss and speed.
         reporter: where figures go.
 
@@ -81,20 +81,33 @@ class Loop:
         self.held_out = HeldOut.read(prepared, recipe.data, voiced=self.voiced)
         torch.manual_seed(seed_for(config.seed, "weights"))
         self.vocoder = build(recipe.model.name, recipe.mel, recipe.model.fields).to(fabric.device)
+        self.objective: Objective = make_objective(recipe, self.vocoder, self._scored_samples(), fabric.device)
         if not resumed:
             self._initialize()
-        optimizer = torch.optim.AdamW(
-            self.vocoder.parameters(), config.learning_rate, config.betas, config.eps, config.weight_decay
-        )
-        self.scored = self._scored_samples()
-        self.model, self.optimizer = fabric.setup(self.vocoder, optimizer)
-        self.model.mark_forward_method("log_prob")
+        self.objective.prepare(self.vocoder)
+        optimizer = self._set_up()
         self.average = averaged(self.vocoder, config.ema_decay)
-        self.checkpoints = Checkpoints(directory, recipe, self.vocoder, self.average, optimizer)
+        self.checkpoints = Checkpoints(directory, recipe, self.vocoder, self.average, optimizer, self.objective)
         self.progress = self._resume() if resumed else Progress()
         self.reporter = Reporter(fabric, directory, bar=bar, used=self.used)
-        self.valid_nats: float | None = None
+        self.valid: dict[str, float] = {}
         self.meter = Meter()
+
+    def _set_up(self) -> torch.optim.Optimizer:
+        """Make the optimizer, and let Fabric wrap it, the vocoder, and what is trained beside it."""
+        config, helpers = self.recipe.train, self.objective.helpers
+        trained = [*self.vocoder.parameters(), *([] if helpers is None else helpers.parameters())]
+        optimizer = torch.optim.AdamW(
+            [parameter for parameter in trained if parameter.requires_grad],
+            config.learning_rate,
+            config.betas,
+            config.eps,
+            config.weight_decay,
+        )
+        self.model, self.optimizer = self.fabric.setup(self.vocoder, optimizer)
+        for method in self.objective.forward_methods:
+            self.model.mark_forward_method(method)
+        return optimizer
 
     @property
     def used(self) -> float:
@@ -136,9 +149,10 @@ class Loop:
         """Whether nothing is left to train or to measure; the figure of the end is taken from the history then."""
         if self.used < 1:
             return False
-        measured = on_first_process(self.fabric, lambda: self.directory.measured(self.progress.step))
+        score, step = self.objective.score, self.progress.step
+        measured = on_first_process(self.fabric, lambda: self.directory.measured(step, score))
         if measured is not None:
-            self.valid_nats = measured["valid_nats_per_sample"]
+            self.valid = {name: math.nan if value is None else value for name, value in measured.items()}
         return measured is not None or not self.held_out.batches
 
     def _initialize(self) -> None:
@@ -190,15 +204,19 @@ class Loop:
             group["lr"] = rate
         seen: list[str] = []
         loss = torch.zeros((), device=self.fabric.device)
+        figures: dict[str, float] = {}
         for part in range(config.accumulate):
             # The noise is added on the device: the sum would not be in the pinned memory that the batch comes in.
             batch = self._dequantized(next(batches).to(self.fabric.device), "noise", step, part, rank)
             seen.extend(batch.ids)
             with self._backward_sync(part == config.accumulate - 1):
                 with self.fabric.autocast():
-                    part_loss = negative_log_likelihood(self.model, batch, self.scored) / config.accumulate
+                    part_loss, parts = self.objective.loss(self.model, batch, self._seeded(step, part, rank))
+                    part_loss = part_loss / config.accumulate
                 self.fabric.backward(part_loss)
             loss += part_loss.detach()
+            figures = {name: figures.get(name, 0.0) + value / config.accumulate for name, value in parts.items()}
+        self._join_helpers()
         limit = config.gradient_clip or math.inf
         norm = self.fabric.clip_gradients(self.model, self.optimizer, max_norm=limit, error_if_nonfinite=False)
         mean_loss = summed(self.fabric, loss[None])[0] / self.fabric.world_size
@@ -211,8 +229,19 @@ class Loop:
         samples = batch.wav.numel() * config.accumulate * self.fabric.world_size
         self.progress.step += 1
         self.progress.samples += samples
-        self.meter.add(mean_loss, samples, time.monotonic() - begun)
+        self.meter.add(mean_loss, samples, time.monotonic() - begun, figures)
         return grad_norm
+
+    def _join_helpers(self) -> None:
+        """Average the gradients of what is trained beside the vocoder over the processes."""
+        if self.fabric.world_size == 1 or self.objective.helpers is None:
+            return
+        for parameter in self.objective.helpers.parameters():
+            if parameter.grad is not None:
+                parameter.grad = cast(Tensor, self.fabric.all_reduce(parameter.grad, reduce_op="mean"))
+
+    def _seeded(self, *where: int) -> Callable[[str], torch.Generator]:
+        return lambda what: generator_for(self.recipe.train.seed, what, *where)
 
     def _backward_sync(self, last: bool) -> AbstractContextManager[None]:
         """Let several processes exchange gradients only when the last batch of a step has been seen."""
@@ -277,20 +306,19 @@ class Loop:
         """Measure the averaged model on held-out speech, and keep it if it is the best so far."""
         if not self.held_out.batches:
             return
-        noisy = self.recipe.train.dequantize
-        nats = self.held_out.nats_per_sample(self.checkpoints.averaged_vocoder, self.fabric, noisy=noisy)
-        self.valid_nats = nats if math.isfinite(nats) else None
-        if self.valid_nats is None:
+        self.valid = self.objective.validate(self.checkpoints.averaged_vocoder, self.held_out, self.fabric)
+        score = self.valid[self.objective.score]
+        if not math.isfinite(score):
             log.warning(
-                "the held-out likelihood at step %d is %g, so this model is not kept as the best",
+                "%s at step %d is %g, so this model is not kept as the best",
+                self.objective.score,
                 self.progress.step,
-                nats,
+                score,
             )
-        figures = {"valid_nats_per_sample": nats, "valid_bits_per_sample": bits_per_sample(nats)}
-        self.reporter.figures(self.progress, figures)
-        if self.valid_nats is not None and nats > self.progress.best_nats:
-            self.progress.best_nats, self.progress.best_step = nats, self.progress.step
-            on_first_process(self.fabric, lambda: self.checkpoints.save_best(self.progress))
+        self.reporter.figures(self.progress, self.valid)
+        if math.isfinite(score) and score > self.progress.best_score:
+            self.progress.best_score, self.progress.best_step = score, self.progress.step
+            on_first_process(self.fabric, lambda: self.checkpoints.save_best(self.progress, self.valid))
 
     def _sample(self) -> None:
         if self.held_out.batches:
@@ -298,7 +326,7 @@ class Loop:
             self.reporter.sample(self.progress.step, vocoder, self.held_out.batches[0], seconds)
 
     def _save(self) -> None:
-        on_first_process(self.fabric, lambda: self.checkpoints.save_last(self.progress, self.valid_nats))
+        on_first_process(self.fabric, lambda: self.checkpoints.save_last(self.progress, self.valid))
 
 
 def _needs_speakers(recipe: Recipe, prepared: PreparedCorpus) -> bool:

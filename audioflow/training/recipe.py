@@ -31,6 +31,7 @@ def _contract_of(value: Any) -> Any:
 Every = Annotated[str, BeforeValidator(_check_cadence)]
 Mel = Annotated[MelContract, BeforeValidator(_contract_of)]
 Positive = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
 PathText = Annotated[Path, PlainSerializer(str, return_type=str)]
 
 
@@ -154,6 +155,44 @@ class TrainConfig(_Section):
         )
 
 
+class DistillConfig(_Section):
+    """How a student is distilled from a teacher; the weights of 0 leave a term out.
+
+    Attributes:
+        teacher: checkpoint or run directory of a WaveNet; ``audioflow distill`` takes it as ``teacher=PATH``.
+        start: ``fresh`` weights, or those of the ``teacher`` where the shapes of the layers agree.
+        conditioning: whether the student has the teacher's upsampler, its weights fixed, or its ``own``.
+        kl: weight of the divergence per sample, in nats.
+        direction: ``reverse``: from student to teacher; ``forward``: the other way, for Gaussian teachers.
+        regulariser: weight of the squared difference of log-scales, within the divergence; ClariNet has 4.
+        log_scale_floor: log-scales below it count as it, in the divergence of Gaussians; ClariNet has -7.
+        draws: draws per sample, for teachers whose law has no closed form.
+        stft: weight of the multi-resolution STFT loss.
+        power: weight of the power loss.
+        contrast: gamma: how much of the divergence from the teacher under another mel is taken off.
+        contrast_bound: largest such divergence of one sample that counts, in nats.
+        features: weight of the perceptual loss on the teacher's activations.
+        style: weight of the perceptual loss on their Gram matrices.
+        alignment: weight of the alignment of the student's layers with the teacher's.
+    """
+
+    teacher: PathText | None = None
+    start: Literal["fresh", "teacher"] = "fresh"
+    conditioning: Literal["own", "teacher"] = "teacher"
+    kl: Weight = 1.0
+    direction: Literal["reverse", "forward"] = "reverse"
+    regulariser: Weight = 4.0
+    log_scale_floor: Annotated[float, Field(ge=-20, le=0)] = -7.0
+    draws: Positive = 16
+    stft: Weight = 1.0
+    power: Weight = 0.0
+    contrast: Weight = 0.0
+    contrast_bound: Annotated[float, Field(gt=0)] = 10.0
+    features: Weight = 0.0
+    style: Weight = 0.0
+    alignment: Weight = 0.0
+
+
 class Recipe(_Section):
     """A whole training run: what, from what, how.
 
@@ -164,6 +203,7 @@ class Recipe(_Section):
         mel: the front-end: the name of a preset; or all fields; or ``preset`` and the fields that differ from it.
         model: the vocoder.
         train: the training.
+        distill: the teacher and the losses of a student, for ``audioflow distill``; None trains by likelihood.
     """
 
     name: str
@@ -172,3 +212,4 @@ class Recipe(_Section):
     mel: Mel
     model: ModelConfig
     train: TrainConfig
+    distill: DistillConfig | None = None

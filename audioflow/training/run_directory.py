@@ -42,7 +42,7 @@ class RunDirectory:
 
     @property
     def best(self) -> Path:
-        """The checkpoint with the highest held-out likelihood."""
+        """The checkpoint with the highest held-out score: the likelihood, or less the loss of a student."""
         return self.path / "best.safetensors"
 
     @property
@@ -143,10 +143,10 @@ class RunDirectory:
             return []
         return [record for line in self.history.read_text(encoding="utf-8").splitlines() if (record := _parse(line))]
 
-    def measured(self, step: int) -> dict[str, Any] | None:
-        """Give the line of the history with the held-out likelihood after a step; None where it was not measured."""
+    def measured(self, step: int, score: str) -> dict[str, Any] | None:
+        """Give the line of the history with the held-out score after a step; None where it was not measured."""
         lines = (record for record in self.read_history() if record["step"] == step)
-        return next((record for record in lines if "valid_nats_per_sample" in record), None)
+        return next((record for record in lines if score in record), None)
 
     def forget_after(self, step: int) -> None:
         """Remove from the history what lies after the state that the run goes on from."""

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from audioflow.errors import CheckpointError, OutputError
 from audioflow.files import atomic_path
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass
@@ -23,14 +23,14 @@ class Progress:
         step: optimizer steps made.
         elapsed: seconds used, over all parts of the run.
         samples: audio samples learned from, over all processes.
-        best_nats: highest held-out likelihood so far, in nats per sample.
+        best_score: highest held-out score so far; nats per sample in training by likelihood.
         best_step: the step that had it.
     """
 
     step: int = 0
     elapsed: float = 0.0
     samples: int = 0
-    best_nats: float = -math.inf
+    best_score: float = -math.inf
     best_step: int = 0
 
 

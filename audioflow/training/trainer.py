@@ -31,6 +31,7 @@ class TrainReport:
         best_nats_per_sample: the highest held-out log-likelihood of the run; None if there is none.
         best_step: the step that had it.
         samples_per_second: audio samples learned from in a second.
+        held_out: all held-out figures at the end, by name; None for one that is not finite.
     """
 
     directory: str
@@ -45,6 +46,7 @@ class TrainReport:
     best_nats_per_sample: float | None
     best_step: int
     samples_per_second: float
+    held_out: dict[str, float | None]
 
 
 def train(
@@ -93,7 +95,11 @@ def train(
 
 
 def _report(loop: Loop, stopped_by: str | None) -> TrainReport:
-    progress, valid = loop.progress, loop.valid_nats
+    progress = loop.progress
+    held_out = {name: value for name, value in loop.valid.items() if name.startswith("valid_")}
+    nats = held_out.get("valid_nats_per_sample", math.nan)
+    valid = nats if math.isfinite(nats) else None
+    best = progress.best_score if math.isfinite(progress.best_score) else None
     return TrainReport(
         directory=str(loop.directory.path),
         stopped_by=stopped_by or "budget",
@@ -104,7 +110,8 @@ def _report(loop: Loop, stopped_by: str | None) -> TrainReport:
         valid_nats_per_sample=valid,
         valid_bits_per_sample=None if valid is None else bits_per_sample(valid),
         dequantized=loop.recipe.train.dequantize,
-        best_nats_per_sample=progress.best_nats if math.isfinite(progress.best_nats) else None,
+        best_nats_per_sample=best if loop.recipe.distill is None else None,
         best_step=progress.best_step,
         samples_per_second=loop.meter.samples_per_second,
+        held_out={name: value if math.isfinite(value) else None for name, value in held_out.items()},
     )

@@ -16,6 +16,7 @@ from audioflow.vocoders.iaf import IafVocoder
 from audioflow.vocoders.maf import MafVocoder
 from audioflow.vocoders.nice import Nice
 from audioflow.vocoders.realnvp import RealNvp
+from audioflow.vocoders.student import Student
 from audioflow.vocoders.waveflow import WaveFlow
 from audioflow.vocoders.wavenet import WaveNet
 
@@ -27,6 +28,7 @@ VOCODERS: dict[str, type[Vocoder]] = {
     "flowavenet": FloWaveNet,
     "maf": MafVocoder,
     "iaf": IafVocoder,
+    "student": Student,
     "waveflow": WaveFlow,
 }
 

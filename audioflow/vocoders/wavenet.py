@@ -1,5 +1,6 @@
 """The autoregressive WaveNet vocoder: each sample drawn from a law that the samples before it decide."""
 
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -24,6 +25,21 @@ from audioflow.vocoders.base import Given, Vocoder, settings_of
 Head = Literal["gaussian", "gaussian_mixture", "logistic_mixture", "mu_law"]
 Positive = Annotated[int, Field(ge=1, le=4096)]
 Count = Annotated[int, Field(ge=0, le=4096)]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Laws of the samples of a recording, each given the samples before it.
+
+    Attributes:
+        law: which law.
+        params: ``[B, P, T]``.
+        shift: what is added to a draw of the law, ``[B, 1, T]``: zero without pre-emphasis.
+    """
+
+    law: OutputLaw
+    params: Tensor
+    shift: Tensor
 
 
 class WaveNet(Vocoder):
@@ -164,12 +180,39 @@ class WaveNet(Vocoder):
         mask = repeat_mask(given.frame_mask, self.contract.hop_length)
         with full_precision(x):
             x = emphasize(x, self.preemphasis)
+        params = self._params(x, given)
+        with full_precision(x):
+            log_prob = self.law.log_prob(params, x)
+            return masked(log_prob[:, None], mask).sum(dim=(1, 2))
+
+    def _params(self, x: Tensor, given: Given, hidden: list[Tensor] | None = None) -> Tensor:
+        """Parameters of the law of each sample of ``x [B, 1, T]``, which is emphasised already."""
+        mask = repeat_mask(given.frame_mask, self.contract.hop_length)
+        with full_precision(x):
             inputs = self.law.network_input(x, given.level)
         shares = self.network.shares(self.upsampler(given.mel, given.frame_mask), given.speaker)
-        outputs = self.network(inputs, shares, mask)
+        outputs = self.network(inputs, shares, mask, hidden)
         with full_precision(x):
-            log_prob = self.law.log_prob(self.law.at_level(outputs, given.level), x)
-            return masked(log_prob[:, None], mask).sum(dim=(1, 2))
+            return self.law.at_level(outputs, given.level)
+
+    def predict(
+        self, wav: Tensor, mel: Tensor, speaker: Tensor | None = None, hidden: list[Tensor] | None = None
+    ) -> "Prediction":
+        """Say what the model expects of each sample of ``wav``, given the samples before it; what distillation asks.
+
+        Args:
+            wav: ``[B, F * hop_length]``; gradients flow through it.
+            mel: ``[B, M, F]``.
+            speaker: speaker numbers ``[B]``, for models that have speakers.
+            hidden: takes what each gated layer is given, ``[B, residual_channels, T]``.
+        """
+        x = wav[:, None]
+        given = self._given(self._own_dtype(mel), None, speaker)
+        with full_precision(x):
+            emphasized = emphasize(x, self.preemphasis)
+        params = self._params(emphasized, given, hidden)
+        # The network works on x_t - a x_{t-1}; what is taken off there is added to any location again.
+        return Prediction(self.law, params, x - emphasized)
 
     @override
     def _generate(

@@ -28,8 +28,7 @@ class AudioFlow(Density):
         return self.flow.sample(torch.randn(count, self.features, 1))[:, :, 0]
 
 
-def autoregressive(architecture: Architecture, *, spline: bool, zero_start: bool) -> Density:
-    kernel = _spline(architecture) if spline else Inverted(Affine())
+def autoregressive(architecture: Architecture, *, kernel: Kernel, zero_start: bool) -> Density:
     orders: list[Order] = ["sequential", "reversed"]
 
     def network(order: Order) -> MADE:
@@ -40,8 +39,7 @@ def autoregressive(architecture: Architecture, *, spline: bool, zero_start: bool
     return AudioFlow(layers, architecture.features)
 
 
-def coupling(architecture: Architecture, *, spline: bool, zero_start: bool) -> Density:
-    kernel = _spline(architecture) if spline else Affine()
+def coupling(architecture: Architecture, *, kernel: Kernel, zero_start: bool) -> Density:
     half = architecture.features // 2
     # Even values first, then odd ones; the two halves take turns.
     layers: list[Bijection] = [Permutation([*range(0, 2 * half, 2), *range(1, 2 * half, 2)])]
@@ -51,23 +49,41 @@ def coupling(architecture: Architecture, *, spline: bool, zero_start: bool) -> D
     return AudioFlow(layers, architecture.features)
 
 
-def _spline(architecture: Architecture) -> Kernel:
-    return RationalQuadratic(architecture.bins, architecture.bound)
+Build = Callable[..., Density]
+IDENTITY, RANDOM = "starts as the identity", "last layers made random as in the other libraries"
 
 
-def _candidates(model: str, build: Callable[..., Density], note: str, *, spline: bool) -> list[Candidate]:
-    """Both starts: a last layer at zero, or random as in the other libraries."""
-    identity, random = (partial(build, spline=spline, zero_start=start) for start in (True, False))
+def affine(model: str, build: Build) -> list[Candidate]:
+    """Both ways that the library has of writing an affine map, each with the start that suits it.
+
+    The inverse one, the maps of MAF's paper, divides by any scale from the first step on; the direct one starts as the
+    identity and changes a scale by two thirds at most, which keeps it from learning a small set by heart.
+    """
+    inverse = partial(build, kernel=Inverted(Affine()), zero_start=False)
+    gentle = partial(build, kernel=Affine(0.5), zero_start=True)
     return [
-        Candidate(model, "audioflow", identity, f"{note}starts as the identity"),
-        Candidate(model, "audioflow, random start", random, f"{note}last layers made random as in the other libraries"),
+        Candidate(model, "audioflow", inverse, f"z = (x - b) exp(-s), s within ±5 by tanh; {RANDOM}"),
+        Candidate(model, "audioflow, gentle", gentle, f"z = x exp(s) + b, s within ±0.5 by tanh; {IDENTITY}"),
     ]
 
 
-SPLINES = "widths, heights and slopes at least 0.001; "
+def spline(model: str, build: Build) -> list[Candidate]:
+    """Both starts."""
+
+    def started(architecture: Architecture, *, zero_start: bool) -> Density:
+        kernel = RationalQuadratic(architecture.bins, architecture.bound)
+        return build(architecture, kernel=kernel, zero_start=zero_start)
+
+    bounds = "widths, heights and slopes at least 0.001"
+    return [
+        Candidate(model, "audioflow", partial(started, zero_start=True), f"{bounds}; {IDENTITY}"),
+        Candidate(model, "audioflow, random start", partial(started, zero_start=False), f"{bounds}; {RANDOM}"),
+    ]
+
+
 CANDIDATES = [
-    *_candidates("maf", autoregressive, "z = (x - b) exp(-s), s within ±5 by tanh; ", spline=False),
-    *_candidates("realnvp", coupling, "z = x exp(s) + b, s within ±5 by tanh; ", spline=False),
-    *_candidates("nsf", coupling, SPLINES, spline=True),
-    *_candidates("nsf-ar", autoregressive, SPLINES, spline=True),
+    *affine("maf", autoregressive),
+    *affine("realnvp", coupling),
+    *spline("nsf", coupling),
+    *spline("nsf-ar", autoregressive),
 ]

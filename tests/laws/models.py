@@ -29,6 +29,7 @@ from audioflow.flows import (
     Permutation,
     Preemphasis,
     Squeezed,
+    TimeReversal,
 )
 from audioflow.flows.kernels import Affine, Inverted, kernel_named
 from audioflow.nets.causal import CausalConditioner
@@ -201,6 +202,7 @@ FLOWS: dict[str, FlowCase] = {
     **MAFS,
     "iaf-made": FlowCase(lambda: IAF(made()), 3),
     "iaf-causal": FlowCase(lambda: IAF(causal_conditioner(3)), 1),
+    "time-reversal": FlowCase(lambda: TimeReversal(IAF(causal_conditioner(2))), 1),
     "iaf-made-spline": FlowCase(lambda: IAF(made(8), kernel_named("spline", bins=3)), 3),
     "maf-stack": FlowCase(
         lambda: Chain([MAF(made()), InvertibleConv1x1(3), MAF(made(order="reversed")), Permutation([2, 1, 0])]), 3
@@ -326,6 +328,7 @@ MULTISCALE: dict[str, VocoderCase] = {
 
 _MAF = {"squeeze": 3, "flows": 2, "channels": 8, "layers": 2}
 _IAF = {"flows": 2, "layers": 2, "cycle": 2, "residual_channels": 8, "skip_channels": 8, "front_kernel_size": 2}
+_STUDENT = {**{key: value for key, value in _IAF.items() if key != "layers"}, "flows": [2, 1]}
 
 _WAVEFLOW = {"squeeze": 4, "flows": 2, "channels": 3, "layers": 2}
 
@@ -351,6 +354,13 @@ VOCODERS: dict[str, VocoderCase] = {
     "iaf": VocoderCase("iaf", _IAF),
     "iaf-linear-kernel-2": VocoderCase("iaf", {**_IAF, "linear_taps": 3, "kernel_size": 2, "gate_channels": 4}),
     "iaf-speakers-hop-7": VocoderCase("iaf", {**_IAF, "speakers": 2, "speaker_channels": 2}, hop_length=7),
+    "student": VocoderCase("student", _STUDENT),
+    "student-logistic": VocoderCase("student", {**_STUDENT, "base": "logistic", "flows": [1, 2, 1], "kernel_size": 2}),
+    "student-reversed-hop-7": VocoderCase(
+        "student",
+        {**_STUDENT, "order": "reversed", "flows": [2, 2, 2], "speakers": 2, "speaker_channels": 2},
+        hop_length=7,
+    ),
     "iaf-diagonal-base": VocoderCase("iaf", {**_IAF, "base": "diagonal", "upsampler": "transposed2d"}),
     **WAVENETS,
     **GLOWS,

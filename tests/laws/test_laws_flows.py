@@ -273,5 +273,6 @@ def test_the_laws_catch_a_wrong_mask(layer):
     flow = perturb(MAF(made())).double()
     for law in (laws.check_log_det, laws.check_order):
         getattr(flow.network, layer).add_(1 if layer == "degrees_3" else -1)
+        flow.network.see()
         with pytest.raises(AssertionError):
             law(flow, normals(1, 3, 1), normals(1, 2, 1))

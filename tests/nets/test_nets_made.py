@@ -103,6 +103,7 @@ def test_a_wrong_mask_is_caught(layer, shift):
     net = make("made")
     degrees = net.degrees()[layer]
     degrees += shift
+    net.see()
     assert (sight(net) & ~wanted_sight(net.order)).any()
 
 
@@ -110,6 +111,7 @@ def test_a_wrong_mask_is_caught(layer, shift):
 def test_no_choice_of_hidden_degrees_lets_anything_through(layer):
     net = make("made")
     net.degrees()[layer].random_(-1, C, generator=torch.Generator().manual_seed(0))
+    net.see()
     assert not (sight(net) & ~wanted_sight(net.order)).any()
 
 
@@ -201,3 +203,12 @@ def test_a_draw_is_made_of_its_noise(which):
 def test_a_law_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="9 numbers"):
         MADEDensity(MADE(2, 2, [8]), GaussianMixture(3))
+
+
+def test_masks_follow_the_degrees_that_are_loaded():
+    """Two networks whose connection numbers were drawn apart."""
+    drawn, other = (MADE(C, 2, [9, 9], numbers="random", zero_start=False, seed=seed).double() for seed in (1, 2))
+    assert not torch.equal(drawn.degrees()[1], other.degrees()[1])
+    x = torch.randn(2, C, 3, dtype=torch.float64)
+    other.load_state_dict(drawn.state_dict())
+    close(other(x), drawn(x), 1e-12)

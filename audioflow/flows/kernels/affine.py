@@ -72,12 +72,13 @@ class Affine(Kernel):
 
     @override
     def to_noise(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        return affine(x, *self._shift_and_scale(params))
+        return affine(x, *self.shift_and_log_scale(params))
 
     @override
     def to_data(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        return affine_inverse(z, *self._shift_and_scale(params))
+        return affine_inverse(z, *self.shift_and_log_scale(params))
 
-    def _shift_and_scale(self, params: Tensor) -> tuple[Tensor, Tensor]:
+    def shift_and_log_scale(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        """``b`` and the bounded ``s`` that ``params [B, 2 C, T]`` stand for, ``[B, C, T]`` each."""
         shift, raw = params.chunk(2, dim=1)
         return shift, soft_clip(raw, self.limit)

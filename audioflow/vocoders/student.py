@@ -1,0 +1,166 @@
+"""The parallel student: causal inverse autoregressive flows, distilled from a WaveNet teacher."""
+
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from audioflow.audio import MelContract
+from audioflow.flows import IAF, Bijection, Chain, TimeReversal
+from audioflow.flows.kernels import Affine
+from audioflow.nets.causal import CausalConditioner
+from audioflow.nets.masks import full_precision, wide
+from audioflow.nets.upsample import UpsamplerName
+from audioflow.nets.wavenet import CausalWaveNet
+from audioflow.vocoders.base import settings_of
+from audioflow.vocoders.flow import Count, FlowVocoder, Positive, Speakers
+
+Layers = Annotated[int, Field(ge=1, le=512)]
+CLARINET = (10, 10, 10, 10, 10, 10)
+
+
+class Draw(NamedTuple):
+    r"""A sample of the student, with the law that it was drawn from.
+
+    Attributes:
+        wav: ``[B, T]``, with gradients.
+        mean: location of each sample given the noise before it, ``[B, T]``; ``None`` where flows run backwards in time,
+            since no sample has a law of one dimension then.
+        log_scale: log-scale of each sample, ``[B, T]``; its sum is the log-determinant from noise to audio either way.
+    """
+
+    wav: Tensor
+    mean: Tensor | None
+    log_scale: Tensor
+
+
+class Student(FlowVocoder):
+    r"""Parallel student: each sample is noise, scaled and shifted by what causal WaveNets make of the noise before it.
+
+    With ``K`` affine flows the sample given the noise before it has a law of the base's family, in closed form:
+
+    .. math::
+        x_t | z_{<t} \sim \text{base}(\mu_t, e^{s_t}) \qquad
+        \mu_t = \sum_k \mu^{(k)}_t \prod_{j > k} e^{s^{(j)}_t} \qquad s_t = \sum_k s^{(k)}_t
+
+    which is what probability density distillation compares with the teacher's law of ``x_t`` given ``x_{<t}``. At the
+    start all flows are the identity: the mean is 0 and the scale that of the speech, as its mel says.
+
+    Synthesis is one pass. Scoring recovers the noise sample by sample.
+
+    Args:
+        contract: mel front-end.
+        flows: gated layers of each flow, the first to see the noise first; ClariNet's six times ten by default;
+            Parallel WaveNet has 10, 10, 10, 30.
+        cycle: layers after which the dilations start again at 1.
+        residual_channels: channels of the residual path.
+        gate_channels: channels of each gate; 0 for as many as residual ones.
+        skip_channels: channels of the skip path and the head.
+        kernel_size: taps of the dilated convolutions.
+        front_kernel_size: taps of the first convolution.
+        front_relu: whether a ReLU follows it, as in ClariNet.
+        linear_taps: past values that are added directly, with learned weights; 0 for none, as in the literature.
+        upsampler: from mel frames to samples: ``interpolate``, ``transposed``, ``transposed2d`` or ``stretch``.
+        upsample_taps: mel frames that reach each conditioning sample of ``transposed``.
+        cond_channels: conditioning features; 0 for as many as mel bands.
+        log_scale_limit: bound of each flow's log-scale; 0 for none.
+        base: law of the noise: ``normal``, or ``logistic`` as in Parallel WaveNet.
+        order: ``kept``: every flow runs forwards in time, so that audio up to ``t`` needs noise up to ``t`` and can be
+            streamed; ``reversed``: every second one runs backwards.
+        follow_level: whether the flow works on speech divided by the loudness that its mel says it has.
+        speakers: number of speakers; 0 for a model of one voice.
+        speaker_channels: size of a speaker's embedding.
+
+    References:
+        van den Oord et al., "Parallel WaveNet", 2017, https://arxiv.org/abs/1711.10433
+        Ping, Peng and Chen, "ClariNet", 2018, https://arxiv.org/abs/1807.07281
+    """
+
+    name: ClassVar[str] = "student"
+
+    def __init__(
+        self,
+        contract: MelContract,
+        *,
+        flows: Annotated[list[Layers], Field(min_length=1, max_length=64)] | None = None,
+        cycle: Annotated[int, Field(ge=1, le=16)] = 10,
+        residual_channels: Positive = 64,
+        gate_channels: Count = 0,
+        skip_channels: Positive = 64,
+        kernel_size: Annotated[int, Field(ge=2, le=3)] = 3,
+        front_kernel_size: Positive = 32,
+        front_relu: bool = True,
+        linear_taps: Annotated[int, Field(ge=0, le=4096)] = 0,
+        upsampler: UpsamplerName = "interpolate",
+        upsample_taps: Annotated[int, Field(ge=1, le=64)] = 4,
+        cond_channels: Count = 0,
+        log_scale_limit: Annotated[float, Field(ge=0)] = 5.0,
+        base: Literal["normal", "logistic"] = "normal",
+        order: Literal["kept", "reversed"] = "kept",
+        follow_level: bool = True,
+        speakers: Speakers = 0,
+        speaker_channels: Positive = 16,
+    ) -> None:
+        super().__init__(contract, settings_of(locals()))
+        self.kernel = Affine(log_scale_limit or None)
+        self.keeps_order = order == "kept"
+
+        def flow(number: int, layers: int) -> Bijection:
+            network = CausalWaveNet(
+                1,
+                self.kernel.parameters,
+                self.folded_cond_channels,
+                layers,
+                cycle,
+                residual_channels,
+                skip_channels,
+                kernel_size,
+                front_kernel_size,
+                linear_taps,
+                gate_channels=gate_channels or None,
+                front_relu=front_relu,
+            )
+            iaf = IAF(CausalConditioner(network), self.kernel)
+            return iaf if self.keeps_order or number % 2 == 0 else TimeReversal(iaf)
+
+        # A chain is written from data to noise, so its last member is the flow that sees the noise first.
+        made = [flow(number, layers) for number, layers in enumerate(flows or CLARINET)]
+        self._assemble(Chain(made[::-1]))
+
+    @property
+    def networks(self) -> list[CausalWaveNet]:
+        """The network of each flow; the first sees the noise first."""
+        return [module for module in self.flow.modules() if isinstance(module, CausalWaveNet)][::-1]
+
+    def draw(
+        self, noise: Tensor, mel: Tensor, speaker: Tensor | None = None, hidden: list[Tensor] | None = None
+    ) -> Draw:
+        """Draw a sample with gradients, and the law of each of its samples: what distillation needs.
+
+        Args:
+            noise: standard normal, ``[B, 1, F * hop_length]``.
+            mel: ``[B, M, F]``.
+            speaker: speaker numbers ``[B]``, for models that have speakers.
+            hidden: takes what each gated layer of the last flow is given, ``[B, residual_channels, T]``.
+        """
+        given = self._given(self._own_dtype(mel), None, speaker)
+        cond = self._cond(given)
+        networks = self.networks
+        x = self.flow.base.sample(noise, cond)
+        with full_precision(x):
+            mean = log_scale = torch.zeros_like(wide(x))
+        for number, network in enumerate(networks):
+            backwards = not self.keeps_order and number % 2 == 1
+            seen, told = (x.flip(-1), cond.flip(-1)) if backwards else (x, cond)
+            params = network(seen, network.shares(told), None, hidden if number == len(networks) - 1 else None)
+            with full_precision(x):
+                params = wide(params.flip(-1) if backwards else params)
+                shift, log_factor = self.kernel.shift_and_log_scale(params)
+                x = x * torch.exp(log_factor) + shift
+                mean = mean * torch.exp(log_factor) + shift
+                log_scale = log_scale + log_factor
+        with full_precision(x):
+            loudness = torch.exp(given.level)
+            law = (mean * loudness)[:, 0] if self.keeps_order else None
+            return Draw((x * loudness)[:, 0], law, (log_scale + given.level)[:, 0])
