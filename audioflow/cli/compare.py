@@ -41,6 +41,7 @@ Examples:
     show_default=True,
     help="Length that the naive engine makes.",
 )
+@click.option("--hearing", is_flag=True, help="Also PESQ, STOI, pitch and voicing; needs audioflow[metrics].")
 @speaker_option
 @device_option
 @json_option
@@ -56,6 +57,7 @@ def compare(
     seed: int,
     temperature: float,
     naive_seconds: float,
+    hearing: bool,
     speaker: int | None,
     device: "DeviceName",
     as_json: bool,
@@ -85,6 +87,7 @@ def compare(
         temperature=temperature,
         speaker=speaker,
         stretch_seconds=naive_seconds,
+        heard=hearing,
         progress=lambda what: click.echo(f"{what} ...", err=True),
         note=lambda what: click.echo(what, err=True),
     )

@@ -1,6 +1,7 @@
 """Vocoders side by side: the same recordings through each model and each of its engines, with figures and sound."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -12,6 +13,7 @@ from audioflow.errors import AudioError, MelError
 from audioflow.evaluation.arithmetic import multiply_accumulates
 from audioflow.evaluation.baselines import energy_gaussian_log_prob, energy_gaussian_sample, griffin_lim
 from audioflow.evaluation.environment import describe_machine
+from audioflow.evaluation.hearing import hearing, require_packages
 from audioflow.evaluation.likelihood import LogLikelihood, device_of, pooled, score_many
 from audioflow.evaluation.metrics import distances
 from audioflow.evaluation.results import Comparison, Row
@@ -35,6 +37,7 @@ def compare(
     dequantize: bool = True,
     stretch_seconds: float = 0.25,
     runs: int = 3,
+    heard: bool = False,
     progress: Callable[[str], object] = lambda _: None,
 ) -> Comparison:
     """Bring each recording through each vocoder, by each of its engines, and through the baselines.
@@ -51,19 +54,25 @@ def compare(
         dequantize: whether likelihoods are taken with uniform noise of one 16-bit step.
         stretch_seconds: how much the naive engine makes.
         runs: how often a synthesis that is quick is timed; slow ones are timed once.
+        heard: whether PESQ, STOI, pitch and voicing are taken too.
         progress: told what is done next.
 
     Raises:
+        OptionError: ``heard`` needs a package that is not installed.
         MelError: the vocoders work at different rates.
         AudioError: there is no recording, or one is too short.
     """
     if not recordings:
         raise AudioError("There is no recording to compare the vocoders on; give at least one.")
+    if heard:
+        require_packages()
     rate = common_rate(vocoders)
     first = next(iter(vocoders.values()))
     recordings = {name: wav.detach().float().cpu() for name, wav in recordings.items()}
     front_end = MelFrontEnd(first.contract)
-    bench = _Bench(recordings, front_end, seed, temperature, speaker, dequantize, stretch_seconds, runs, progress)
+    bench = _Bench(
+        recordings, front_end, seed, temperature, speaker, dequantize, stretch_seconds, runs, heard, progress
+    )
     rows = [Row(RECORDING, "-", recordings)]
     for label, vocoder in vocoders.items():
         rows += _vocoder_rows(bench, label, vocoder)
@@ -113,12 +122,17 @@ class _Bench:
     dequantize: bool
     stretch_seconds: float
     runs: int
+    heard: bool
     progress: Callable[[str], object]
 
     def distances(self, audio: dict[str, Tensor]) -> dict[str, float]:
         """Give the mean distances of the audio from the recordings; one front-end judges all rows."""
-        found = [distances(wav, audio[name], self.front_end) for name, wav in self.recordings.items()]
-        return {metric: fmean(each[metric] for each in found) for metric in found[0]}
+        found = [self._judged(wav, audio[name]) for name, wav in self.recordings.items()]
+        return {metric: mean_of_numbers([each[metric] for each in found]) for metric in found[0]}
+
+    def _judged(self, wav: Tensor, made: Tensor) -> dict[str, float]:
+        heard = hearing(wav, made, self.front_end.contract.sample_rate) if self.heard else {}
+        return {**distances(wav, made, self.front_end), **heard}
 
     def synthesis(self, vocoder: Vocoder, mel: Tensor, engine: str, warm_up: bool) -> tuple[Timing, Tensor]:
         """Give the timing and the audio, wav [T], of one mel [1, M, F]; a warm-up makes a few frames of it."""
@@ -219,6 +233,12 @@ def _gaussian_row(bench: _Bench) -> Row:
         audio[name] = energy_gaussian_sample(wav, hop, bench.seed)
     note = "white noise that has the energy of each frame of the recording."
     return Row("energy Gaussian", "-", audio, likelihood=pooled(scores), distances=bench.distances(audio), note=note)
+
+
+def mean_of_numbers(values: Sequence[float]) -> float:
+    """The mean of those that are numbers; NaN if none is."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return fmean(numbers) if numbers else math.nan
 
 
 def _mel(vocoder: Vocoder, wav: Tensor) -> Tensor:

@@ -26,6 +26,10 @@ EXPLANATIONS = {
     "lower is better",
     "mel_distance": "mean absolute difference of the log-mels from the recording's, in nats; lower is better",
     "lsd_db": "log-spectral distance from the recording in dB: RMS over bins, mean over frames; lower is better",
+    "pesq": "wideband PESQ at 16 kHz, 1 to 4.64; higher is better",
+    "stoi": "extended short-time objective intelligibility, up to 1; higher is better",
+    "f0_cents": "RMS difference of pitch from the recording's where both are voiced, 1200 cents to the octave",
+    "voicing_error": "share of 10 ms frames that are voiced in one and not in the other",
     "difference": "greatest difference of a sample from the model's first engine with the same noise; "
     "0 means the same audio",
 }
@@ -103,7 +107,7 @@ def render_page(
         speech=speech,
         conditions=comparison.conditions(),
         machine=comparison.machine,
-        columns={name: heading for name, (heading, _) in COLUMNS.items()},
+        columns={name: COLUMNS[name][0] for name in comparison.columns()},
         explanations=EXPLANATIONS,
         rows=[(row, formatted(row)) for row in comparison.rows],
         utterances={name: clips(comparison, name) for name in comparison.inputs},

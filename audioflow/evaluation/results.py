@@ -21,6 +21,9 @@ def three_digits(value: float) -> str:
     return f"{value:,.{max(0, decimals)}f}"
 
 
+# Shown only where they were asked for.
+HEARING = ("pesq", "stoi", "f0_cents", "voicing_error")
+
 # Heading of each figure of a row, and how it is written.
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "parameters": ("parameters", "{:,d}".format),
@@ -32,6 +35,10 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "m_stft": ("M-STFT", "{:.3f}".format),
     "mel_distance": ("mel dist.", "{:.3f}".format),
     "lsd_db": ("LSD dB", "{:.2f}".format),
+    "pesq": ("PESQ", "{:.2f}".format),
+    "stoi": ("ESTOI", "{:.3f}".format),
+    "f0_cents": ("F0 cents", "{:.0f}".format),
+    "voicing_error": ("voicing err.", "{:.1%}".format),
     "difference": ("max diff.", "{:.2g}".format),
 }
 
@@ -77,6 +84,7 @@ class Row:
             "m_stft": self.distances.get("m_stft"),
             "mel_distance": self.distances.get("mel_distance"),
             "lsd_db": self.distances.get("lsd_db"),
+            **{name: self.distances.get(name) for name in HEARING},
             "difference": self.difference,
         }
 
@@ -106,6 +114,11 @@ class Comparison:
         """Names of the recordings."""
         return list(self.rows[0].audio)
 
+    def columns(self) -> list[str]:
+        """Names of the figures that are shown: all but those of hearing where no row has them."""
+        heard = any(name in row.distances for row in self.rows for name in HEARING)
+        return [name for name in COLUMNS if heard or name not in HEARING]
+
     def conditions(self) -> str:
         """Say in one sentence what the figures hold for."""
         noise = "uniform noise of one 16-bit step" if self.dequantized else "none"
@@ -117,18 +130,26 @@ class Comparison:
 
     def table(self) -> str:
         """Give the figures as lines of aligned plain text, with the conditions and notes below."""
-        cells = [["model", "engine", *(title for title, _ in COLUMNS.values())]]
-        cells += [[row.label, row.engine, *formatted(row).values()] for row in self.rows]
+        columns = self.columns()
+        cells = [["model", "engine", *(COLUMNS[name][0] for name in columns)]]
+        cells += [[row.label, row.engine, *(formatted(row)[name] for name in columns)] for row in self.rows]
         widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
         lines = ["  ".join(_aligned(line, widths)).rstrip() for line in cells]
         lines.insert(1, "  ".join("-" * width for width in widths))
         notes = [f"{row.label} ({row.engine}): {row.note}" for row in self.rows if row.note]
         return "\n".join([*lines, "", self.conditions(), *notes])
 
+    def _finite(self, row: Row) -> dict[str, float | int | None]:
+        """The figures that are shown; JSON has no word for one that is not a number."""
+        figures = row.figures()
+        shown = {name: figures[name] for name in self.columns()}
+        return {name: None if value is None or math.isnan(value) else value for name, value in shown.items()}
+
     def to_json(self) -> str:
         """Give the figures and conditions, without the audio, as JSON text."""
         rows = [
-            {"model": row.label, "engine": row.engine, **row.figures(), "note": row.note or None} for row in self.rows
+            {"model": row.label, "engine": row.engine, **self._finite(row), "note": row.note or None}
+            for row in self.rows
         ]
         facts = {
             "inputs": self.inputs,
@@ -143,7 +164,10 @@ class Comparison:
 
 def formatted(row: Row) -> dict[str, str]:
     """Give a row's figures as text by the name of the column; what it does not have is a dash."""
-    return {name: "-" if value is None else COLUMNS[name][1](value) for name, value in row.figures().items()}
+    return {
+        name: "-" if value is None or math.isnan(value) else COLUMNS[name][1](value)
+        for name, value in row.figures().items()
+    }
 
 
 def _aligned(line: list[str], widths: list[int]) -> list[str]:

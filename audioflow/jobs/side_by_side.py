@@ -81,6 +81,7 @@ def compare_checkpoints(
     speaker: int | None = None,
     stretch_seconds: float = 0.25,
     overwrite: bool = True,
+    heard: bool = False,
     progress: Callable[[str], object] = lambda _: None,
     note: Callable[[str], object] = lambda _: None,
 ) -> Comparison:
@@ -102,6 +103,7 @@ def compare_checkpoints(
         temperature=temperature,
         speaker=speaker,
         stretch_seconds=stretch_seconds,
+        heard=heard,
         progress=progress,
     )
     if page is not None:

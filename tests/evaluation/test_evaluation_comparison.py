@@ -9,8 +9,10 @@ from audioflow.errors import AudioError, MelError
 from audioflow.evaluation.comparison import compare, loudest_stretch
 from audioflow.evaluation.likelihood import pooled, score_many
 from audioflow.evaluation.metrics import distances
-from audioflow.evaluation.results import COLUMNS, Row, formatted
+from audioflow.evaluation.results import COLUMNS, HEARING, Row, formatted
 from audioflow.vocoders import Glow, WaveNet
+
+USUAL = [name for name in COLUMNS if name not in HEARING]
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +123,7 @@ def test_the_table_is_aligned_and_complete(found):
     assert max(ends) == min(ends)  # the last column is to the right
     for row, line in zip(found.rows, table[2:], strict=True):
         assert line.startswith(row.label)
-        assert line.split()[-len(COLUMNS) :] == list(formatted(row).values())
+        assert line.split()[-len(USUAL) :] == [formatted(row)[name] for name in USUAL]
     assert "16000 Hz; seed 3, temperature 1; dequantisation: uniform noise of one 16-bit step" in found.table()
 
 
@@ -130,7 +132,15 @@ def test_json_holds_the_figures_in_full(found):
     assert read["inputs"] == ["long", "short"]
     assert read["machine"]["PyTorch"] == torch.__version__
     for row, written in zip(found.rows, read["rows"], strict=True):
-        assert {name: written[name] for name in COLUMNS} == row.figures()
+        assert {name: written[name] for name in USUAL} == {name: row.figures()[name] for name in USUAL}
+        assert not set(HEARING) & set(written)
+
+
+def test_hearing_is_shown_where_it_was_asked_for(toy, speech):
+    found = compare({"it": toy}, {"it": speech[:24_000]}, runs=1, heard=True)
+    assert "PESQ" in found.table() and "voicing err." in found.table()
+    for row in json.loads(found.to_json())["rows"][1:]:
+        assert -1 <= row["stoi"] <= 1 and 1 <= row["pesq"] <= 4.65 and 0 <= row["voicing_error"] <= 1
 
 
 def test_temperature_and_dequantisation_are_passed_on(toy, speech):
