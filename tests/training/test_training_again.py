@@ -44,7 +44,9 @@ def test_a_run_killed_before_its_last_figure_is_measured(tiny, run):
     lines = [record for record in run.read_history() if "valid_nats_per_sample" not in record]
     run.history.write_text("".join(json.dumps(record) + "\n" for record in lines))
     report = train(tiny(train={"steps": 2}), run.path, "cpu")
-    assert run.measured(2)["valid_nats_per_sample"] == pytest.approx(report.valid_nats_per_sample)
+    assert run.measured(2, "valid_nats_per_sample")["valid_nats_per_sample"] == pytest.approx(
+        report.valid_nats_per_sample
+    )
 
 
 def test_a_kill_between_best_and_state_loses_no_best(tiny, run, monkeypatch):
@@ -66,7 +68,7 @@ def test_a_damaged_best_checkpoint_is_replaced(tiny, run, caplog):
     train(tiny(train={"steps": 1, "learning_rate": 1e-4}), run.path, "cpu")
     run.best.write_bytes(b"junk")
     state = torch.load(run.state, weights_only=True)
-    state["progress"]["best_nats"] = -math.inf
+    state["progress"]["best_score"] = -math.inf
     torch.save(state, run.state)
     report = train(tiny(train={"steps": 2, "learning_rate": 1e-4}), run.path, "cpu")
     assert "best.safetensors cannot be read" in caplog.text
@@ -77,7 +79,7 @@ def test_a_damaged_best_checkpoint_is_replaced(tiny, run, caplog):
 def test_a_likelihood_that_is_no_number_is_never_the_best(bad, tiny, run, monkeypatch, caplog):
     monkeypatch.setattr(HeldOut, "nats_per_sample", lambda *_, **__: bad)
     report = train(tiny(train={"steps": 1}), run.path, "cpu")
-    assert f"the held-out likelihood at step 1 is {bad:g}" in caplog.text
+    assert f"valid_nats_per_sample at step 1 is {bad:g}" in caplog.text
     assert not run.best.exists()
     assert (report.valid_nats_per_sample, report.best_nats_per_sample) == (None, None)
 
@@ -161,4 +163,4 @@ def test_the_loss_counts_the_samples_that_are_scored(tiny, tmp_path):
     assert scored < held_out.wav.numel()
     found = loop.held_out.nats_per_sample(loop.vocoder, loop.fabric, noisy=False)
     assert found == pytest.approx(nats / scored, rel=1e-6)
-    assert loop.scored == 4 * 200 // 48 * 48
+    assert loop.objective.scored == 4 * 200 // 48 * 48

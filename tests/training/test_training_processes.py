@@ -39,7 +39,7 @@ if devices != "1":  # say what each process saw and ended with
         save(self)
         weights = b"".join(value.detach().numpy().tobytes() for value in self.vocoder.parameters())
         told = {"weights": hashlib.sha256(weights).hexdigest(), "wavs": self.wavs, "loss": self.meter.loss,
-                "valid": self.valid_nats, "world": self.fabric.world_size}
+                "valid": self.valid["valid_nats_per_sample"], "world": self.fabric.world_size}
         Path(f"{out}-rank{self.fabric.global_rank}.json").write_text(json.dumps(told))
 
     Loop._step, Loop._finish = look, tell
