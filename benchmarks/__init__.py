@@ -1,0 +1,1 @@
+"""What is measured, beside what the tests hold."""
