@@ -92,7 +92,8 @@ def read_header(path: str | Path) -> CheckpointHeader:
     """
     path = locate(path)
     try:
-        with safe_open(path, framework="pt") as file:
+        # Not as torch's: that opens the file a second time, which a run in training may have replaced meanwhile.
+        with safe_open(path, framework="np") as file:
             metadata: dict[str, str] = file.metadata() or {}
             parameters = sum(_count(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:

@@ -139,8 +139,8 @@ def test_json_holds_the_figures_in_full(found):
 def test_hearing_is_shown_where_it_was_asked_for(toy, speech):
     found = compare({"it": toy}, {"it": speech[:24_000]}, runs=1, heard=True)
     assert "PESQ" in found.table() and "voicing err." in found.table()
-    for row in json.loads(found.to_json())["rows"][1:]:
-        assert -1 <= row["stoi"] <= 1 and 1 <= row["pesq"] <= 4.65 and 0 <= row["voicing_error"] <= 1
+    row = next(row for row in json.loads(found.to_json())["rows"] if row["model"] == "Griffin-Lim")
+    assert 0 < row["stoi"] <= 1 and 1 <= row["pesq"] <= 4.65 and 0 <= row["voicing_error"] <= 0.5
 
 
 def test_temperature_and_dequantisation_are_passed_on(toy, speech):
