@@ -40,7 +40,7 @@ def multi_resolution_stft(reference: Tensor, generated: Tensor) -> float:
     """
     _check_pair(reference, generated, shortest=max(fft for fft, _, _ in RESOLUTIONS) // 2 + 1)
     with torch.no_grad():
-        return float(_m_stft_loss()(_as_batch(generated)[None], _as_batch(reference)[None]))
+        return float(m_stft_loss()(_as_batch(generated)[None], _as_batch(reference)[None]))
 
 
 def mel_distance(reference: Tensor, generated: Tensor, front_end: MelFrontEnd) -> float:
@@ -96,7 +96,8 @@ def distances(reference: Tensor, generated: Tensor, front_end: MelFrontEnd) -> d
 
 
 @lru_cache(maxsize=1)
-def _m_stft_loss() -> MultiResolutionSTFTLoss:
+def m_stft_loss() -> MultiResolutionSTFTLoss:
+    """The distance as a module that takes generated and reference wavs ``[B, 1, T]`` and has gradients."""
     fft_sizes, hops, windows = (list(sizes) for sizes in zip(*RESOLUTIONS, strict=True))
     return MultiResolutionSTFTLoss(fft_sizes=fft_sizes, hop_sizes=hops, win_lengths=windows)
 

@@ -1,12 +1,9 @@
 """What a sample should have in common with the recording, whatever its phases: magnitudes of short-time spectra."""
 
-from functools import lru_cache
-
 import torch
-from auraloss.freq import MultiResolutionSTFTLoss
 from torch import Tensor
 
-from audioflow.evaluation.metrics import RESOLUTIONS
+from audioflow.evaluation.metrics import RESOLUTIONS, m_stft_loss
 
 POWER_FFT, POWER_HOP = 1024, 256
 SHORTEST = max(fft for fft, _, _ in RESOLUTIONS) // 2 + 1
@@ -29,7 +26,7 @@ def multi_resolution_stft_loss(reference: Tensor, generated: Tensor) -> Tensor:
         Yamamoto, Song and Kim, "Probability density distillation with generative adversarial networks for
         high-quality parallel waveform generation", 2019, https://arxiv.org/abs/1904.04472
     """
-    loss: Tensor = _distance()(generated[:, None], reference[:, None])
+    loss: Tensor = m_stft_loss()(generated[:, None], reference[:, None])
     return loss
 
 
@@ -61,9 +58,3 @@ def magnitudes(wav: Tensor, fft: int = POWER_FFT, hop: int = POWER_HOP) -> Tenso
     window = torch.hann_window(fft, device=wav.device)
     spectrum = torch.stft(wav, fft, hop, window=window, return_complex=True)
     return (spectrum.real.square() + spectrum.imag.square()).clamp(min=1e-14).sqrt()
-
-
-@lru_cache(maxsize=1)
-def _distance() -> MultiResolutionSTFTLoss:
-    fft_sizes, hops, windows = (list(sizes) for sizes in zip(*RESOLUTIONS, strict=True))
-    return MultiResolutionSTFTLoss(fft_sizes=fft_sizes, hop_sizes=hops, win_lengths=windows)
