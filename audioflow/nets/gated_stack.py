@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.masked_convolution import MaskedConv1d
 from audioflow.nets.masks import masked
 from audioflow.nets.sight import Sight
@@ -107,8 +108,11 @@ class GatedStack(nn.Module):
             projected = voice if projected is None else projected + voice
         return projected
 
-    def shares(self, cond: Tensor | None, speaker: Tensor | None = None) -> Iterator[Tensor | None]:
-        """The same layer by layer, ``[B, 2 * gate_channels, T]`` each: a long signal needs memory for one at a time."""
+    def shares(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None = None) -> Iterator[Tensor | None]:
+        """The same layer by layer, ``[B, 2 * gate_channels, T]`` each: a long signal needs memory for one at a time.
+
+        Features at the frame rate are multiplied there, and interpolated afterwards.
+        """
         voice = None if self.speaker is None or speaker is None else self.speaker(speaker[..., None])
         weight = None if self.condition is None or cond is None else self.condition.weight
         for layer in range(len(self.dilations)):
@@ -116,8 +120,11 @@ class GatedStack(nn.Module):
             share = None if voice is None else voice[:, rows]
             if weight is not None:
                 bias = self.condition.bias[rows]  # type: ignore[union-attr,index]
-                projected = functional.conv1d(cond, weight[rows], bias)  # type: ignore[arg-type]
-                share = projected if share is None else projected + share
+                if isinstance(cond, FrameFeatures):
+                    share = cond.projected(weight[rows], bias if share is None else share + bias[:, None])  # type: ignore[arg-type]
+                else:
+                    projected = functional.conv1d(cond, weight[rows], bias)  # type: ignore[arg-type]
+                    share = projected if share is None else projected + share
             yield share
 
     def forward(

@@ -6,9 +6,9 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from audioflow.audio import MelContract
+from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
 from audioflow.nets.upsample_published import StretchUpsampler, TransposedUpsampler2d
 
@@ -102,14 +102,19 @@ class InterpolatingUpsampler(nn.Module):
         """Frames needed on each side of a frame for its samples to be exact."""
         return self.context + 1
 
+    def frame_features(self, mel: Tensor, mask: Tensor | None = None, steady: Tensor | None = None) -> FrameFeatures:
+        """The same features before the interpolation, for 1x1 convolutions that come after it.
+
+        Args:
+            mel: ``[B, M, F]``.
+            mask: of the frames, ``[B, 1, F]``. After an utterance's end the interpolation runs out over one frame more.
+            steady: added to the features at all times, ``[B, cond_channels, 1]``.
+        """
+        return FrameFeatures(masked(self.frames(masked(mel, mask)), mask), self.weight, steady)
+
     def forward(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
         """``mel [B, M, F]``, frame mask ``[B, 1, F]`` -> ``cond [B, cond_channels, F * hop_length]``."""
-        features = masked(self.frames(masked(mel, mask)), mask)
-        batch, channels, frames = features.shape
-        rows = features.reshape(batch * channels, 1, frames)
-        samples = functional.conv1d(rows, self.weight.to(rows.dtype)[:, None], padding=1)
-        cond = samples.transpose(1, 2).reshape(batch, channels, frames * self.hop_length)
-        return masked(cond, repeat_mask(mask, self.hop_length))
+        return masked(self.frame_features(mel, mask).samples(), repeat_mask(mask, self.hop_length))
 
 
 class TransposedUpsampler(nn.Module):
@@ -143,6 +148,23 @@ class TransposedUpsampler(nn.Module):
         with full_precision(mel):
             cond = self.upsample(masked(wide(mel), mask))[..., : mel.shape[-1] * self.hop_length]
         return masked(cond, repeat_mask(mask, self.hop_length))
+
+
+def lowest_rate(
+    upsampler: Upsampler, mel: Tensor, mask: Tensor | None = None, steady: Tensor | None = None
+) -> Tensor | FrameFeatures:
+    """Features at the lowest rate at which 1x1 convolutions may act on them: the frames' where that is exact.
+
+    Args:
+        upsampler: from frames to samples.
+        mel: ``[B, M, F]``.
+        mask: of the frames, ``[B, 1, F]``.
+        steady: added to the features at all times, ``[B, C, 1]``.
+    """
+    if isinstance(upsampler, InterpolatingUpsampler):
+        return upsampler.frame_features(mel, mask, steady)
+    cond = upsampler(mel, mask)
+    return cond if steady is None else cond + steady
 
 
 def make_upsampler(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.gated_stack import GatedStack, dilation_cycle
 from audioflow.nets.masked_convolution import MaskedConv1d, bias_of, start_at_zero
 from audioflow.nets.masks import full_precision, masked, wide
@@ -167,7 +168,7 @@ class CausalWaveNet(nn.Module):
         """See :meth:`GatedStack.project`."""
         return self.stack.project(cond, speaker)
 
-    def shares(self, cond: Tensor | None, speaker: Tensor | None = None) -> Iterator[Tensor | None]:
+    def shares(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None = None) -> Iterator[Tensor | None]:
         """See :meth:`GatedStack.shares`."""
         return self.stack.shares(cond, speaker)
 

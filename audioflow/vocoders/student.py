@@ -1,19 +1,24 @@
 """The parallel student: causal inverse autoregressive flows, distilled from a WaveNet teacher."""
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor
+from typing_extensions import override
 
 from audioflow.audio import MelContract
 from audioflow.flows import IAF, Bijection, Chain, TimeReversal
 from audioflow.flows.kernels import Affine
+from audioflow.flows.reshape import reversed_in_time
 from audioflow.nets.causal import CausalConditioner
-from audioflow.nets.masks import full_precision, wide
-from audioflow.nets.upsample import UpsamplerName
+from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
+from audioflow.nets.upsample import UpsamplerName, lowest_rate
 from audioflow.nets.wavenet import CausalWaveNet
-from audioflow.vocoders.base import settings_of
+from audioflow.sampling import Progress
+from audioflow.vocoders.base import Given, settings_of
 from audioflow.vocoders.flow import Count, FlowVocoder, Positive, Speakers
 
 Layers = Annotated[int, Field(ge=1, le=512)]
@@ -145,22 +150,52 @@ class Student(FlowVocoder):
             hidden: takes what each gated layer of the last flow is given, ``[B, residual_channels, T]``.
         """
         given = self._given(self._own_dtype(mel), None, speaker)
-        cond = self._cond(given)
-        networks = self.networks
-        x = self.flow.base.sample(noise, cond)
-        with full_precision(x):
-            mean = log_scale = torch.zeros_like(wide(x))
-        for number, network in enumerate(networks):
-            backwards = not self.keeps_order and number % 2 == 1
-            seen, told = (x.flip(-1), cond.flip(-1)) if backwards else (x, cond)
-            params = network(seen, network.shares(told), None, hidden if number == len(networks) - 1 else None)
+        drawn = self.flow.base.sample(noise)
+        x = mean = log_scale = torch.zeros_like(wide(drawn))
+        for x, shift, log_factor in self._flows(drawn, given, hidden=hidden):
             with full_precision(x):
-                params = wide(params.flip(-1) if backwards else params)
-                shift, log_factor = self.kernel.shift_and_log_scale(params)
-                x = x * torch.exp(log_factor) + shift
                 mean = mean * torch.exp(log_factor) + shift
                 log_scale = log_scale + log_factor
         with full_precision(x):
             loudness = torch.exp(given.level)
             law = (mean * loudness)[:, 0] if self.keeps_order else None
             return Draw((x * loudness)[:, 0], law, (log_scale + given.level)[:, 0])
+
+    @override
+    def _generate(
+        self, noise: Tensor, given: Given, temperature: float, engine: str, progress: Progress | None
+    ) -> Tensor:
+        mask = repeat_mask(given.frame_mask, self.contract.hop_length)
+        x = drawn = self.flow.base.sample(noise, None, mask, temperature)
+        for made, _, _ in self._flows(drawn, given, mask):
+            x = made
+        return wide(x) * torch.exp(given.level)
+
+    def _flows(
+        self, x: Tensor, given: Given, mask: Tensor | None = None, hidden: list[Tensor] | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The flows one after another, from noise to speech of loudness one: what each makes, its shift and log-scale.
+
+        The same as ``flow.bijection.to_data``, with the conditioning at the lowest rate.
+
+        Args:
+            x: noise ``[B, 1, T]``.
+            given: the mel, normalised.
+            mask: of the samples, ``[B, 1, T]``.
+            hidden: takes what each gated layer of the last flow is given.
+        """
+        steady = None if self.voice is None or given.speaker is None else self.voice(given.speaker)[..., None]
+        cond = lowest_rate(self.upsampler, given.mel, given.frame_mask, steady)
+        networks = self.networks
+        for number, network in enumerate(networks):
+            kept = hidden if number == len(networks) - 1 else None
+            if self.keeps_order or number % 2 == 0:
+                params = network(x, network.shares(cond), mask, kept)
+            else:
+                told = reversed_in_time(cond.samples() if isinstance(cond, FrameFeatures) else cond, mask)
+                params = network(reversed_in_time(x, mask), network.shares(told), mask, kept)
+                params = reversed_in_time(params, mask)
+            with full_precision(x):
+                shift, log_factor = self.kernel.shift_and_log_scale(wide(params))
+                x = masked(x * torch.exp(log_factor) + shift, mask)
+            yield x, shift, log_factor

@@ -17,7 +17,7 @@ from audioflow.distributions import (
 )
 from audioflow.flows import Bijection, CausalAffine, Chain, Preemphasis
 from audioflow.nets.masks import full_precision, masked, repeat_mask
-from audioflow.nets.upsample import Upsampler, UpsamplerName, make_upsampler
+from audioflow.nets.upsample import Upsampler, UpsamplerName, lowest_rate, make_upsampler
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import ENGINES, Progress
 from audioflow.vocoders.base import Given, Vocoder, settings_of
@@ -190,7 +190,8 @@ class WaveNet(Vocoder):
         mask = repeat_mask(given.frame_mask, self.contract.hop_length)
         with full_precision(x):
             inputs = self.law.network_input(x, given.level)
-        shares = self.network.shares(self.upsampler(given.mel, given.frame_mask), given.speaker)
+        cond = lowest_rate(self.upsampler, given.mel, given.frame_mask)
+        shares = self.network.shares(cond, given.speaker)
         outputs = self.network(inputs, shares, mask, hidden)
         with full_precision(x):
             return self.law.at_level(outputs, given.level)
