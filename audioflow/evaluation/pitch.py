@@ -39,7 +39,12 @@ def pitch_errors(reference: Tensor, generated: Tensor, sample_rate: int) -> Pitc
     both = np.isfinite(wanted) & np.isfinite(found)
     cents = 1200 * np.log2(found[both] / wanted[both])
     error = float(np.sqrt(np.mean(cents**2))) if both.any() else float("nan")
-    return PitchErrors(error, float(np.mean(np.isfinite(wanted) != np.isfinite(found))))
+    return PitchErrors(error, voicing_error(wanted, found))
+
+
+def voicing_error(wanted: np.ndarray, found: np.ndarray) -> float:
+    """Share of the frames that only one of two contours of :func:`contour` calls voiced."""
+    return float(np.mean(np.isfinite(wanted) != np.isfinite(found)))
 
 
 def contour(wav: Tensor, sample_rate: int) -> np.ndarray:

@@ -168,7 +168,9 @@ def distilling(tiny, teacher_run):
 def test_a_run_with_every_term(distilling, tmp_path):
     report = train(distilling(**ALL), tmp_path / "run", "cpu")
     assert (report.step, report.valid_nats_per_sample, report.best_nats_per_sample) == (4, None, None)
-    assert {"valid_kl", "valid_stft", "valid_loudness", "valid_offset", "valid_score"} <= set(report.held_out)
+    assert {"valid_kl", "valid_stft", "valid_loudness", "valid_offset", "valid_voicing", "valid_score"} <= set(
+        report.held_out
+    )
     history = RunDirectory(tmp_path / "run").read_history()
     steps = [record for record in history if "kl" in record]
     assert len(steps) == 4

@@ -3,6 +3,7 @@
 import math
 from typing import ClassVar, Protocol, cast
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from typing_extensions import override
 
 from audioflow.distributions import Gaussian
 from audioflow.errors import TrainingError
+from audioflow.evaluation.pitch import contour, voicing_error
 from audioflow.nets.masks import full_precision
 from audioflow.training.batches import Batch
 from audioflow.training.objectives.alignment import Alignment
@@ -61,6 +63,7 @@ class Distillation(Objective):
         self.config = config
         self.teacher = teacher
         self.student = require_student(vocoder)
+        self._contours: dict[tuple[str, ...], np.ndarray] = {}
         if config.alignment:
             network, stack = self.student.networks[-1], teacher.network.stack
             own = (network.stack.channels, len(network.stack.dilations))
@@ -189,7 +192,7 @@ class Distillation(Objective):
     def validate(self, vocoder: Vocoder, held_out: HeldOut, fabric: Fabric) -> Figures:
         """Mean terms over held-out utterances, the same noise each time; the score is minus their weighted sum."""
         student = require_student(vocoder)
-        names = ["kl", *(["scales"] if self.closed_form else []), "stft", "power", "loudness", "offset"]
+        names = ["kl", *(["scales"] if self.closed_form else []), "stft", "power", "loudness", "offset", "voicing"]
         totals = torch.zeros(len(names) + 1, dtype=torch.float64)
         for batch in held_out.batches[fabric.global_rank :: fabric.world_size]:
             here = batch.to(fabric.device)
@@ -204,6 +207,9 @@ class Distillation(Objective):
     def _judged(self, student: HasDraw, batch: Batch, noise: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         draw = student.draw(noise, batch.mel, batch.speaker)
         prediction = self.teacher.predict(draw.wav, batch.mel, batch.speaker)
+        rate = self.teacher.contract.sample_rate
+        if batch.ids not in self._contours:
+            self._contours[batch.ids] = contour(batch.wav[0], rate)
         spread = batch.wav.std().clamp(min=1e-4)
         # Silence after both, where they are shorter than a window.
         short = max(0, SHORTEST - batch.wav.shape[-1])
@@ -214,6 +220,7 @@ class Distillation(Objective):
             "power": power_loss(*pair),
             "loudness": draw.wav.std() / spread,
             "offset": draw.wav.mean() / spread,
+            "voicing": torch.tensor(voicing_error(self._contours[batch.ids], contour(draw.wav[0], rate))),
         }
 
 
