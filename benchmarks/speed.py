@@ -62,7 +62,7 @@ def bench(recipe: Recipe, seconds: float) -> Iterator[Row]:
     vocoder.fold_weight_norm().eval()
     with torch.inference_mode():
         yield row("log_prob", time_of(lambda: vocoder.log_prob(wav, mel), vocoder, mel))
-        for engine in vocoder.engines:
+        for engine in vocoder.usable_engines:
             yield row(f"synthesize, {engine}", time_of_engine(vocoder, mel, engine))
 
 

@@ -8,27 +8,28 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from audioflow.evaluation.likelihood import device_of
+from audioflow.sampling import CPU_ENGINES
 from audioflow.vocoders import Vocoder
 
 # A long signal of which the beginning and end are a small part; one frame where each sample is a call by itself.
 PARALLEL_FRAMES, SEQUENTIAL_FRAMES = 40, 1
 
 
-def multiply_accumulates(vocoder: Vocoder, engine: str = "auto") -> float:
+def multiply_accumulates(vocoder: Vocoder, engine: str) -> float:
     """Give the multiply-accumulates of one audio sample in synthesis: those of matrix products and convolutions.
 
     They are counted while a mel is turned into sound; what pads the ends of a short signal counts too.
 
     Args:
         vocoder: the model, on any device.
-        engine: how it is sampled.
+        engine: how it is sampled. What a compiled loop does is not seen from outside; it does what ``cached`` does.
     """
     contract = vocoder.contract
     frames = SEQUENTIAL_FRAMES if vocoder.name == "wavenet" else PARALLEL_FRAMES
     mel = torch.zeros(1, contract.n_mels, frames, device=device_of(vocoder))
     counter = FlopCounterMode(display=False)
     with _without_gradients(vocoder), counter:
-        vocoder.synthesize(mel, engine=engine)
+        vocoder.synthesize(mel, engine="cached" if engine in CPU_ENGINES else engine)
     # The counter says two operations for each.
     return counter.get_total_flops() / 2 / (frames * contract.hop_length)
 

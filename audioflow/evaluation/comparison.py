@@ -162,7 +162,7 @@ def _vocoder_rows(bench: _Bench, label: str, vocoder: Vocoder) -> list[Row]:
     likelihood = pooled(scores)
     parameters = sum(parameter.numel() for parameter in vocoder.parameters())
     rows: list[Row] = []
-    for engine in vocoder.engines:
+    for engine in vocoder.usable_engines:
         bench.progress(f"synthesis by {label}, engine {engine}")
         if rows and engine in SLOW_ENGINES:
             row = _stretch_row(bench, label, vocoder, engine)
@@ -190,7 +190,7 @@ def _whole_row(bench: _Bench, label: str, vocoder: Vocoder, engine: str) -> Row:
 def _stretch_row(bench: _Bench, label: str, vocoder: Vocoder, engine: str) -> Row:
     """Synthesise a short stretch by a slow engine, and by the model's first engine to see whether they agree."""
     name, wav = next(iter(bench.recordings.items()))
-    contract, fast = vocoder.contract, vocoder.engines[0]
+    contract, fast = vocoder.contract, vocoder.usable_engines[0]
     mel = loudest_stretch(_mel(vocoder, wav), wav, contract.hop_length, bench.stretch_seconds, contract.sample_rate)
     timing, made = bench.synthesis(vocoder, mel, engine, warm_up=False)
     stretch = {name: bench.synthesis(vocoder, mel, fast, warm_up=False)[1]}

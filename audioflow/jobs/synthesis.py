@@ -130,6 +130,9 @@ def check_options(vocoder: Vocoder, engine: str, temperature: float, speaker: in
     """
     if engine != "auto" and engine not in vocoder.engines:
         raise OptionError(f"A {vocoder.name} has no engine {engine!r}; use auto or {', '.join(vocoder.engines)}.")
+    if engine != "auto" and engine not in vocoder.usable_engines:
+        usable = ", ".join(vocoder.usable_engines)
+        raise OptionError(f"The engine {engine!r} needs the model on a CPU; use auto, {usable}, or --device cpu.")
     if not 0 <= temperature < math.inf:
         raise OptionError(f"The temperature is {temperature}; it must be a number from 0 on.")
     speakers = int(vocoder.config.get("speakers", 0))

@@ -38,21 +38,31 @@ class FrameFeatures:
         >>> features.projected(torch.tensor([[[10.0]]])).tolist()
         [[[0.0, 10.0, 20.0, 10.0]]]
         """
-        here = functional.conv1d(self.frames, matrix)
-        constant = here.new_zeros(()) if bias is None else bias.to(here.dtype)
-        if constant.ndim == 1:
-            constant = constant[:, None]
-        if self.steady is not None:
-            constant = constant + functional.conv1d(self.steady, matrix)
-        before, after = functional.pad(here[..., :-1], (1, 0)), functional.pad(here[..., 1:], (0, 1))
-        # The constant is a fourth neighbour of weight one: it comes with the product, without a pass of its own.
-        neighbours = torch.stack([before, here, after, constant.expand_as(here)], dim=-1)
-        weight = torch.cat([self.weight, torch.ones_like(self.weight[:, :1])], dim=1)
-        return torch.matmul(neighbours, weight.to(here.dtype).t()).flatten(2)
+        around = functional.conv1d(functional.pad(self.frames, (1, 1)), matrix)
+        neighbours = [around[..., :-2], around[..., 1:-1], around[..., 2:]]
+        weight = self.weight.to(around.dtype)
+        if bias is not None or self.steady is not None:
+            constant = around.new_zeros(()) if bias is None else bias.to(around.dtype)
+            if constant.ndim == 1:
+                constant = constant[:, None]
+            if self.steady is not None:
+                constant = constant + functional.conv1d(self.steady, matrix)
+            # The constant is a fourth neighbour of weight one: it comes with the product, without a pass of its own.
+            neighbours.append(constant.expand_as(neighbours[0]))
+            weight = torch.cat([weight, torch.ones_like(weight[:, :1])], dim=1)
+        return torch.matmul(torch.stack(neighbours, dim=-1), weight.t()).flatten(2)
 
     def samples(self) -> Tensor:
         """The features themselves, ``[B, C, F * h]``."""
-        before, after = functional.pad(self.frames[..., :-1], (1, 0)), functional.pad(self.frames[..., 1:], (0, 1))
-        neighbours = torch.stack([before, self.frames, after], dim=-1)
-        cond = torch.matmul(neighbours, self.weight.to(self.frames.dtype).t()).flatten(2)
+        around = functional.pad(self.frames, (1, 1))
+        neighbours = torch.stack([around[..., :-2], around[..., 1:-1], around[..., 2:]], dim=-1)
+        cond = torch.matmul(neighbours, self.weight.to(around.dtype).t()).flatten(2)
         return cond if self.steady is None else cond + self.steady
+
+    def cut(self, start: int, stop: int) -> "FrameFeatures":
+        """Frames ``start - 1`` to ``stop``, for the samples of those from ``start`` on and before ``stop``.
+
+        :meth:`projected` gives the samples of the frame at either end too, which are to be left out.
+        """
+        frames = functional.pad(self.frames, (1, 1))[..., start : stop + 2]
+        return FrameFeatures(frames, self.weight, self.steady)

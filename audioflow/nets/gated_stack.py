@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from audioflow.nets.frame_features import FrameFeatures
-from audioflow.nets.masked_convolution import MaskedConv1d
+from audioflow.nets.masked_convolution import MaskedConv1d, bias_of
 from audioflow.nets.masks import masked
 from audioflow.nets.sight import Sight
 
@@ -98,15 +98,16 @@ class GatedStack(nn.Module):
         """Steps that are seen before the current one (where both sides are seen, half of them lie after it)."""
         return sum(max(c.offsets) - min(c.offsets) for c in self.convolutions)  # type: ignore[arg-type,union-attr,misc]
 
-    def project(self, cond: Tensor | None, speaker: Tensor | None = None) -> Tensor | None:
+    def project(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None = None) -> Tensor | None:
         """Conditioning of all layers: ``cond [B, M, T]``, ``speaker [B, S]`` -> ``[B, 2 * gate_channels * L, T]``."""
-        projected = None
-        if self.condition is not None and cond is not None:
-            projected = self.condition(cond)
-        if self.speaker is not None and speaker is not None:
-            voice = self.speaker(speaker[..., None])
-            projected = voice if projected is None else projected + voice
-        return projected
+        voice = None if self.speaker is None or speaker is None else self.speaker(speaker[..., None])
+        if self.condition is None or cond is None:
+            return voice
+        if isinstance(cond, FrameFeatures):
+            bias = bias_of(self.condition)[:, None]
+            return cond.projected(self.condition.weight, bias if voice is None else voice + bias)
+        projected: Tensor = self.condition(cond)
+        return projected if voice is None else projected + voice
 
     def shares(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None = None) -> Iterator[Tensor | None]:
         """The same layer by layer, ``[B, 2 * gate_channels, T]`` each: a long signal needs memory for one at a time.

@@ -164,7 +164,7 @@ class CausalWaveNet(nn.Module):
         """Number of past samples that reach one output."""
         return max(self.stack.context + self.front.kernel_size[0], self.linear_taps)
 
-    def project(self, cond: Tensor | None, speaker: Tensor | None = None) -> Tensor | None:
+    def project(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None = None) -> Tensor | None:
         """See :meth:`GatedStack.project`."""
         return self.stack.project(cond, speaker)
 

@@ -1,17 +1,23 @@
 """Engines that run an autoregressive WaveNet sample by sample: all give the same audio for the same noise.
 
 ``naive`` is the specification: it calls the network on the whole receptive field for every sample. ``cached`` keeps
-each layer's past in rings, so that a step costs one column of the network.
+each layer's past in rings, so that a step costs one column of the network. ``cpu`` does the same in a compiled loop
+(:mod:`audioflow.sampling.cpu`); ``cpu-int16`` has weights of 16 bits there.
 """
 
-from collections.abc import Callable
-from typing import Protocol
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from audioflow.distributions import OutputLaw
+from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.wavenet import CausalWaveNet
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 """Called now and then with the number of samples done since the last call."""
@@ -27,7 +33,7 @@ class Engine(Protocol):
         self,
         network: CausalWaveNet,
         law: OutputLaw,
-        cond: Tensor,
+        cond: Tensor | FrameFeatures,
         level: Tensor,
         noise: Tensor,
         *,
@@ -41,7 +47,7 @@ class Engine(Protocol):
         Args:
             network: gives what the law needs for each sample.
             law: of a sample.
-            cond: conditioning features ``[B, M, T]``.
+            cond: conditioning features ``[B, M, T]``, or what they are interpolated from.
             level: log standard deviation of the speech, ``[B, 1, T]``, see :class:`audioflow.nets.level.MelLevel`.
             noise: standard normal, ``[B, N, T]``.
             speaker: embeddings ``[B, S]``.
@@ -56,7 +62,7 @@ class Engine(Protocol):
 def sample_naive(
     network: CausalWaveNet,
     law: OutputLaw,
-    cond: Tensor,
+    cond: Tensor | FrameFeatures,
     level: Tensor,
     noise: Tensor,
     *,
@@ -67,6 +73,7 @@ def sample_naive(
 ) -> Tensor:
     """Recompute the receptive field for every sample."""
     batch, _, steps = noise.shape
+    cond = _samples(cond)
     x, before = noise.new_zeros(batch, 1, steps), noise.new_zeros(batch, 1, 1)
     emphasized = torch.zeros_like(x)
     for t in range(steps):
@@ -86,7 +93,7 @@ def sample_naive(
 def sample_cached(
     network: CausalWaveNet,
     law: OutputLaw,
-    cond: Tensor,
+    cond: Tensor | FrameFeatures,
     level: Tensor,
     noise: Tensor,
     *,
@@ -100,9 +107,7 @@ def sample_cached(
     x, before = noise.new_zeros(batch, 1, steps), noise.new_zeros(batch, 1, 1)
     state = network.init_state(batch)
     previous = noise.new_zeros(batch, law.input_channels)
-    for start in range(0, steps, BLOCK):
-        stop = min(start + BLOCK, steps)
-        projected = network.project(cond[..., start:stop], speaker)
+    for start, stop, projected in _projected(network, cond, speaker, steps):
         rows = None if projected is None else projected.permute(2, 0, 1).contiguous()
         for t in range(start, stop):
             share = None if rows is None else rows[t - start if len(rows) > 1 else 0]
@@ -117,6 +122,24 @@ def sample_cached(
     return x
 
 
+def _projected(
+    network: CausalWaveNet, cond: Tensor | FrameFeatures, speaker: Tensor | None, steps: int
+) -> Iterator[tuple[int, int, Tensor | None]]:
+    """Stretches of steps, from ... to before, and the conditioning of all layers there, ``[B, R, stop - start]``."""
+    if isinstance(cond, FrameFeatures):
+        hop = cond.weight.shape[0]
+        count = max(1, BLOCK // hop)
+        for start in range(0, steps, count * hop):
+            stop = min(start + count * hop, steps)
+            whole = network.project(cond.cut(start // hop, start // hop + count), speaker)
+            # What is before the first frame, and after the last, belongs to other stretches.
+            yield start, stop, whole if whole is None else whole[..., hop : hop + stop - start]
+        return
+    for start in range(0, steps, BLOCK):
+        stop = min(start + BLOCK, steps)
+        yield start, stop, network.project(cond[..., start:stop], speaker)
+
+
 def _draw(
     law: OutputLaw, params: Tensor, noise: Tensor, temperature: float, predicted: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -126,4 +149,38 @@ def _draw(
     return audio - predicted, audio
 
 
-ENGINES: dict[str, Engine] = {"cached": sample_cached, "naive": sample_naive}
+def _samples(cond: Tensor | FrameFeatures) -> Tensor:
+    return cond.samples() if isinstance(cond, FrameFeatures) else cond
+
+
+def _compiled(precision: Literal["float32", "int16"], *args: Any, **options: Any) -> Tensor:
+    """The compiled loop; ``cached`` where it cannot be compiled."""
+    try:
+        # The compiler takes half a second to load.
+        from numba.core.errors import NumbaError  # noqa: PLC0415
+
+        from audioflow.sampling.cpu.engine import sample_cpu  # noqa: PLC0415
+    except ImportError as error:
+        return _not_compiled(error, *args, **options)
+    try:
+        return sample_cpu(*args, **options, precision=precision)
+    except NumbaError as error:
+        return _not_compiled(error, *args, **options)
+
+
+def _not_compiled(error: Exception, *args: Any, **options: Any) -> Tensor:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    log.warning("The engine cpu cannot be compiled here (%s), so the slower engine cached is used.", reason)
+    return sample_cached(*args, **options)
+
+
+ENGINES: dict[str, Engine] = {
+    "cpu": partial(_compiled, "float32"),
+    "cpu-int16": partial(_compiled, "int16"),
+    "cached": sample_cached,
+    "naive": sample_naive,
+}
+"""By name, the fastest first."""
+
+CPU_ENGINES = ("cpu", "cpu-int16")
+"""Those that work on a CPU only, in float32 whatever the dtype of the model."""

@@ -48,7 +48,7 @@ class Vocoder(nn.Module, ABC):
 
     Attributes:
         name: the name in recipes and checkpoints.
-        engines: ways to synthesise; the first one is what ``"auto"`` means.
+        engines: ways to synthesise, the fastest first.
     """
 
     name: ClassVar[str]
@@ -66,6 +66,11 @@ class Vocoder(nn.Module, ABC):
     def noise_channels(self) -> int:
         """Standard normal numbers that one audio sample consumes."""
         return 1
+
+    @property
+    def usable_engines(self) -> tuple[str, ...]:
+        """Engines for the device and the dtype that the model is on; ``"auto"`` is the first of them."""
+        return self.engines
 
     @property
     def scores_step_by_step(self) -> bool:
@@ -243,7 +248,7 @@ class Vocoder(nn.Module, ABC):
 
     def _engine(self, engine: str) -> str:
         if engine == "auto":
-            return self.engines[0]
+            return self.usable_engines[0]
         if engine not in self.engines:
             raise ValueError(f"{self.name} has no engine {engine!r}, but {', '.join(self.engines)}")
         return engine

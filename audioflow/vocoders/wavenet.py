@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
@@ -19,7 +20,7 @@ from audioflow.flows import Bijection, CausalAffine, Chain, Preemphasis
 from audioflow.nets.masks import full_precision, masked, repeat_mask
 from audioflow.nets.upsample import Upsampler, UpsamplerName, lowest_rate, make_upsampler
 from audioflow.nets.wavenet import CausalWaveNet
-from audioflow.sampling import ENGINES, Progress
+from audioflow.sampling import CPU_ENGINES, ENGINES, Progress
 from audioflow.vocoders.base import Given, Vocoder, settings_of
 
 Head = Literal["gaussian", "gaussian_mixture", "logistic_mixture", "mu_law"]
@@ -156,6 +157,12 @@ class WaveNet(Vocoder):
     def noise_channels(self) -> int:
         return self.law.noise_channels
 
+    @property
+    @override
+    def usable_engines(self) -> tuple[str, ...]:
+        compiled = self.network.end.weight.device.type == "cpu" and self.network.end.weight.dtype == torch.float32
+        return tuple(name for name in self.engines if compiled or name not in CPU_ENGINES)
+
     @override
     def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> None:
         super().initialize(emphasize(wav, self.preemphasis), mel, lengths)
@@ -219,12 +226,14 @@ class WaveNet(Vocoder):
     def _generate(
         self, noise: Tensor, given: Given, temperature: float, engine: str, progress: Progress | None
     ) -> Tensor:
+        if engine in CPU_ENGINES and noise.device.type != "cpu":
+            raise ValueError(f"the engine {engine} needs the model on a CPU; use {self.usable_engines[0]}")
         # Errors of one sample feed the next, so all engines stay in float32 also under autocast.
         with full_precision(noise):
             return ENGINES[engine](
                 self.network,
                 self.law,
-                self.upsampler(given.mel, given.frame_mask),
+                lowest_rate(self.upsampler, given.mel, given.frame_mask),
                 given.level,
                 noise,
                 speaker=given.speaker,

@@ -17,6 +17,10 @@ class ToyVocoder(nn.Module):
     engines = ("parallel", "naive", "blocks")
     scores_step_by_step = False
 
+    @property
+    def usable_engines(self):
+        return self.engines
+
     def __init__(self, contract=PRESETS["speech-16k"], log_scale=-3.0):
         super().__init__()
         self.contract = contract

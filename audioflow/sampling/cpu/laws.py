@@ -1,0 +1,102 @@
+"""Draws from the output laws inside the compiled loop: one sample at a time, as :mod:`audioflow.distributions` does."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from audioflow.sampling.cpu.lanes import compiled
+
+GAUSSIAN, GAUSSIAN_MIXTURE, LOGISTIC_MIXTURE, MU_LAW = range(4)
+GRID = 2.0**15
+"""Steps of the 16-bit grid in one unit of amplitude."""
+
+
+class LawNumbers(NamedTuple):
+    """An output law as numbers.
+
+    Attributes:
+        kind: one of the constants of this module.
+        components: of a mixture, or classes.
+        min_log_scale: floor of log-scales.
+        temperature: see :meth:`audioflow.distributions.OutputLaw.sample`.
+        edges: borders of the mu-law classes.
+        one_hot: whether the network sees classes.
+    """
+
+    kind: int
+    components: int
+    min_log_scale: float
+    temperature: float
+    edges: np.ndarray
+    one_hot: bool
+
+
+@compiled
+def draw(law: LawNumbers, params: np.ndarray, at: int, level: float, noise: float, other: float) -> float:
+    """One sample of the law whose numbers are ``params[at:]``, for speech of log standard deviation ``level``.
+
+    Args:
+        law: :class:`LawNumbers`.
+        params: flat; what the network put out.
+        at: see above.
+        level: see above.
+        noise: standard normal for a Gaussian; uniform, of the component or the class, for the others.
+        other: what the location and scale of a mixture's component are applied to.
+    """
+    if law.kind == GAUSSIAN:
+        scale = math.exp(_floored(params[at + 1] + level, law.min_log_scale))
+        return float(params[at] * math.exp(level) + law.temperature * scale * noise)
+    if law.kind == MU_LAW:
+        index, position = _choose(params, at, law.components, noise, law.temperature)
+        low, high = law.edges[index], law.edges[index + 1]
+        return float(low + position * (high - low))
+    count = law.components
+    index, _ = _choose(params, at, count, noise, law.temperature)
+    centre = 4.0 * index / (count - 1) - 2.0 if count > 1 else 0.0
+    location = (params[at + count + index] + centre) * math.exp(level)
+    scale = law.temperature * math.exp(_floored(params[at + 2 * count + index] + level, law.min_log_scale))
+    x = location + scale * other
+    if law.kind == LOGISTIC_MIXTURE:
+        x = min(max(np.rint(x * GRID), -GRID), GRID - 1.0) / GRID
+    return float(x)
+
+
+@compiled
+def seen(law: LawNumbers, sample: float, level: float) -> float:
+    """What the network sees of a sample: see :meth:`audioflow.distributions.OutputLaw.network_input`."""
+    if law.kind != MU_LAW:
+        return sample * math.exp(-level)
+    if law.one_hot:
+        # The class: how many of the inner borders are at or below the sample.
+        return float(np.searchsorted(law.edges[1:-1], sample, side="right"))
+    mu = law.components - 1.0
+    return math.copysign(math.log1p(mu * abs(sample)) / math.log1p(mu), sample)
+
+
+@compiled
+def _floored(raw: float, floor: float) -> float:
+    above = raw - floor
+    return floor + max(above, 0.0) + math.log1p(math.exp(-abs(above)))
+
+
+@compiled
+def _choose(logits: np.ndarray, at: int, count: int, uniform: float, temperature: float) -> tuple[int, float]:
+    """A category, and where in its share of the unit interval the uniform number lies."""
+    best = 0
+    for k in range(1, count):
+        if logits[at + k] > logits[at + best]:
+            best = k
+    if temperature == 0.0:
+        return best, 0.5
+    largest = logits[at + best]
+    total = 0.0
+    for k in range(count):
+        total += math.exp((logits[at + k] - largest) / temperature)
+    aim, below = uniform * total, 0.0
+    for k in range(count):
+        share = math.exp((logits[at + k] - largest) / temperature)
+        if aim < below + share or k == count - 1:
+            return k, min(max((aim - below) / share, 0.0), 1.0)
+        below += share
+    return best, 0.5
