@@ -57,7 +57,7 @@ class WaveNetConditioner(nn.Module):
         """Steps seen on each side."""
         return self.stack.context // 2
 
-    def forward(self, x: Tensor, cond: Tensor | None, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, cond: Tensor | FrameFeatures | None, mask: Tensor | None = None) -> Tensor:
         """``x [B, in, T]``, ``cond [B, M, T]`` -> ``[B, out, T]``; first and last layer in float32 under autocast."""
         with full_precision(x):
             h = masked(self.start(wide(x)), mask)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -159,7 +160,8 @@ class Vocoder(nn.Module, ABC):
         frame_mask = self._frame_mask(lengths, mel)
         noise = batch_noise(seed, self.noise_channels, [self._noise_steps(n) for n in frames], mel.dtype, mel.device)
         given = self._given(mel, frame_mask, speaker)
-        x = self._generate(noise, given, temperature, self._engine(engine), progress)
+        with self._precision(engine, mel):
+            x = self._generate(noise, given, temperature, self._engine(engine), progress)
         x = x[..., : mel.shape[-1] * self.contract.hop_length]
         mask = repeat_mask(frame_mask, self.contract.hop_length)
         if mask is not None:
@@ -245,6 +247,10 @@ class Vocoder(nn.Module, ABC):
         if min(frames) < 1 or max(frames) > mel.shape[-1]:
             raise MelError(f"lengths {frames} do not fit mel {list(mel.shape)}: 1 to {mel.shape[-1]} was expected.")
         return frames
+
+    def _precision(self, engine: str, x: Tensor) -> AbstractContextManager[object]:
+        """Context in which an engine makes audio on the device of ``x``."""
+        return nullcontext()
 
     def _engine(self, engine: str) -> str:
         if engine == "auto":

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -26,6 +27,9 @@ Speakers = Annotated[int, Field(ge=0, le=1_000_000)]
 BaseName = Literal["normal", "diagonal", "logistic", "mel"]
 CondRate = Literal["sample", "group"]
 
+BF16 = "parallel-bf16"
+"""The engine whose layers work in bfloat16; audio and log-determinants stay in float32."""
+
 _FIRST_UTTERANCES = 8
 """From so many of the first utterances the layers of a flow start that start from data."""
 
@@ -46,7 +50,7 @@ class FlowVocoder(Vocoder):
         group: samples that are scored and generated together: ``squeeze`` times what the bijection needs.
     """
 
-    engines: ClassVar[tuple[str, ...]] = ("parallel",)
+    engines: ClassVar[tuple[str, ...]] = ("parallel", BF16)
     flow: Flow
     upsampler: Upsampler
 
@@ -76,6 +80,12 @@ class FlowVocoder(Vocoder):
         self.group = self.squeeze * bijection.time_multiple
         base = make_base(self.config.get("base", "normal"), self.squeeze, self.folded_cond_channels)
         self.flow = Flow(base, bijection)
+
+    @property
+    @override
+    def usable_engines(self) -> tuple[str, ...]:
+        single = self.normalizer.mean.dtype == torch.float32
+        return tuple(name for name in self.engines if single or name != BF16)
 
     @property
     @override
@@ -151,6 +161,10 @@ class FlowVocoder(Vocoder):
         if engine in SLOT_ENGINES:
             bijection = SLOT_ENGINES[engine](bijection)
         return Flow(self.flow.base, bijection).sample(noise, cond, mask, temperature)
+
+    @override
+    def _precision(self, engine: str, x: Tensor) -> AbstractContextManager[object]:
+        return torch.autocast(x.device.type, torch.bfloat16) if engine == BF16 else nullcontext()
 
     def _noise_steps(self, frames: int) -> int:
         return math.ceil(frames * self.contract.hop_length / self.group) * self.group

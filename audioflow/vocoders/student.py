@@ -1,5 +1,6 @@
 """The parallel student: causal inverse autoregressive flows, distilled from a WaveNet teacher."""
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -16,7 +17,7 @@ from audioflow.nets.causal import CausalConditioner
 from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
 from audioflow.nets.upsample import UpsamplerName, lowest_rate
-from audioflow.nets.wavenet import CausalWaveNet
+from audioflow.nets.wavenet import CausalWaveNet, WaveNetConditioner
 from audioflow.sampling import Progress
 from audioflow.vocoders.base import Given, settings_of
 from audioflow.vocoders.flow import Count, FlowVocoder, Positive, Speakers
@@ -29,13 +30,15 @@ class Draw(NamedTuple):
     r"""A sample of the student, with the law that it was drawn from.
 
     Attributes:
-        wav: ``[B, T]``, with gradients.
+        wav: what the flows make, ``[B, T]``, with gradients.
+        sound: what is heard: the same, or what the denoiser leaves of it.
         mean: location of each sample given the noise before it, ``[B, T]``; ``None`` where flows run backwards in time,
             since no sample has a law of one dimension then.
         log_scale: log-scale of each sample, ``[B, T]``; its sum is the log-determinant from noise to audio either way.
     """
 
     wav: Tensor
+    sound: Tensor
     mean: Tensor | None
     log_scale: Tensor
 
@@ -69,6 +72,9 @@ class Student(FlowVocoder):
         upsampler: from mel frames to samples: ``interpolate``, ``transposed``, ``transposed2d`` or ``stretch``.
         upsample_taps: mel frames that reach each conditioning sample of ``transposed``.
         cond_channels: conditioning features; 0 for as many as mel bands.
+        denoiser_layers: gated layers of a network that sees the flows' audio on both sides and adds a correction, so
+            that noise which no flow can avoid is taken away; 0 for none. It is no flow: likelihoods are those of the
+            audio before it.
         log_scale_limit: bound of each flow's log-scale; 0 for none.
         base: law of the noise: ``normal``, or ``logistic`` as in Parallel WaveNet.
         order: ``kept``: every flow runs forwards in time, so that audio up to ``t`` needs noise up to ``t`` and can be
@@ -100,6 +106,7 @@ class Student(FlowVocoder):
         upsampler: UpsamplerName = "interpolate",
         upsample_taps: Annotated[int, Field(ge=1, le=64)] = 4,
         cond_channels: Count = 0,
+        denoiser_layers: Annotated[int, Field(ge=0, le=16)] = 0,
         log_scale_limit: Annotated[float, Field(ge=0)] = 5.0,
         base: Literal["normal", "logistic"] = "normal",
         order: Literal["kept", "reversed"] = "kept",
@@ -132,11 +139,22 @@ class Student(FlowVocoder):
         # A chain is written from data to noise, so its last member is the flow that sees the noise first.
         made = [flow(number, layers) for number, layers in enumerate(flows or CLARINET)]
         self._assemble(Chain(made[::-1]))
+        self.denoiser = None
+        if denoiser_layers:
+            self.denoiser = WaveNetConditioner(1, 1, self.folded_cond_channels, residual_channels, denoiser_layers)
 
     @property
     def networks(self) -> list[CausalWaveNet]:
         """The network of each flow; the first sees the noise first."""
         return [module for module in self.flow.modules() if isinstance(module, CausalWaveNet)][::-1]
+
+    @property
+    @override
+    def context_frames(self) -> int | None:
+        frames = super().context_frames
+        if frames is None or self.denoiser is None:
+            return frames
+        return frames + math.ceil(self.denoiser.context_steps / self.contract.hop_length)
 
     def draw(
         self, noise: Tensor, mel: Tensor, speaker: Tensor | None = None, hidden: list[Tensor] | None = None
@@ -150,29 +168,46 @@ class Student(FlowVocoder):
             hidden: takes what each gated layer of the last flow is given, ``[B, residual_channels, T]``.
         """
         given = self._given(self._own_dtype(mel), None, speaker)
+        cond = self._features(given)
         drawn = self.flow.base.sample(noise)
         x = mean = log_scale = torch.zeros_like(wide(drawn))
-        for x, shift, log_factor in self._flows(drawn, given, hidden=hidden):
+        for x, shift, log_factor in self._flows(drawn, cond, hidden=hidden):
             with full_precision(x):
                 mean = mean * torch.exp(log_factor) + shift
                 log_scale = log_scale + log_factor
+        clean = self._clean(x, cond)
         with full_precision(x):
             loudness = torch.exp(given.level)
             law = (mean * loudness)[:, 0] if self.keeps_order else None
-            return Draw((x * loudness)[:, 0], law, (log_scale + given.level)[:, 0])
+            scale = (log_scale + given.level)[:, 0]
+            return Draw((x * loudness)[:, 0], (clean * loudness)[:, 0], law, scale)
 
     @override
     def _generate(
         self, noise: Tensor, given: Given, temperature: float, engine: str, progress: Progress | None
     ) -> Tensor:
         mask = repeat_mask(given.frame_mask, self.contract.hop_length)
+        cond = self._features(given)
         x = drawn = self.flow.base.sample(noise, None, mask, temperature)
-        for made, _, _ in self._flows(drawn, given, mask):
+        for made, _, _ in self._flows(drawn, cond, mask):
             x = made
-        return wide(x) * torch.exp(given.level)
+        return wide(self._clean(x, cond, mask)) * torch.exp(given.level)
+
+    def _features(self, given: Given) -> Tensor | FrameFeatures:
+        """Conditioning at the lowest rate."""
+        steady = None if self.voice is None or given.speaker is None else self.voice(given.speaker)[..., None]
+        return lowest_rate(self.upsampler, given.mel, given.frame_mask, steady)
+
+    def _clean(self, x: Tensor, cond: Tensor | FrameFeatures, mask: Tensor | None = None) -> Tensor:
+        """What is heard of the flows' audio ``[B, 1, T]``."""
+        if self.denoiser is None:
+            return x
+        correction = self.denoiser(x, cond, mask)
+        with full_precision(x):
+            return wide(x) + wide(correction)
 
     def _flows(
-        self, x: Tensor, given: Given, mask: Tensor | None = None, hidden: list[Tensor] | None = None
+        self, x: Tensor, cond: Tensor | FrameFeatures, mask: Tensor | None = None, hidden: list[Tensor] | None = None
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The flows one after another, from noise to speech of loudness one: what each makes, its shift and log-scale.
 
@@ -180,12 +215,10 @@ class Student(FlowVocoder):
 
         Args:
             x: noise ``[B, 1, T]``.
-            given: the mel, normalised.
+            cond: features of the mel.
             mask: of the samples, ``[B, 1, T]``.
             hidden: takes what each gated layer of the last flow is given.
         """
-        steady = None if self.voice is None or given.speaker is None else self.voice(given.speaker)[..., None]
-        cond = lowest_rate(self.upsampler, given.mel, given.frame_mask, steady)
         networks = self.networks
         for number, network in enumerate(networks):
             kept = hidden if number == len(networks) - 1 else None

@@ -12,8 +12,8 @@ def test_a_wavenet_costs_what_its_layers_say():
     config = {"layers": layers, "cycle": 2, "residual_channels": channels, "skip_channels": skips, "kernel_size": 2}
     contract = PRESETS["speech-16k"].model_copy(update={"n_mels": 80})
     vocoder = build("wavenet", contract, {**config, "cond_channels": mels, "linear_taps": 4}).eval()
-    # Conditioning is multiplied at the rate of frames, and interpolated for each sample, with its bias: of the one frame
-    # that is asked for, of one on either side, and of what is padded around them.
+    # Conditioning is multiplied at the rate of frames, and interpolated for each sample, with its bias: of the one
+    # frame that is asked for, of one on either side, and of what is padded around them.
     conditioning = layers * 2 * channels * (5 * mels / contract.hop_length + 4 * 3)
     gate = layers * 2 * channels * 2 * channels + conditioning
     outputs = (layers - 1) * channels * (channels + skips) + channels * skips

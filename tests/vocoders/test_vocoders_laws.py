@@ -10,7 +10,9 @@ from laws.flow_laws import GARBAGE, close
 from laws.models import GLOWS, VOCODERS, VocoderCase, contract, make_vocoder, perturb, set_loudness
 
 from audioflow.nets.weight_norm import fold_weight_norm
+from audioflow.vocoders import VOCODERS as VOCODER_CLASSES
 from audioflow.vocoders import build
+from audioflow.vocoders.flow import BF16
 
 few = settings(max_examples=2, deadline=None, derandomize=True, database=None)
 every_vocoder = pytest.mark.parametrize("name", VOCODERS)
@@ -90,6 +92,17 @@ def test_every_engine_sounds_the_same(name):
     auto = vocoder.synthesize(mel, torch.tensor([4, 2]), speaker=speaker)
     for engine in vocoder.usable_engines:
         close(vocoder.synthesize(mel, torch.tensor([4, 2]), engine=engine, speaker=speaker), auto)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, case in VOCODERS.items() if BF16 in VOCODER_CLASSES[case.vocoder].engines]
+)
+def test_bfloat16_sounds_nearly_the_same(name):
+    vocoder = make_vocoder(name, spread=0.05).float()
+    _, mel, speaker = material(vocoder, 2, 4)
+    exact, rough = (vocoder.synthesize(mel.float(), engine=e, speaker=speaker) for e in ("parallel", BF16))
+    assert rough.dtype == torch.float32
+    assert 0 < (rough - exact).abs().mean() < 0.03 * exact.abs().mean()
 
 
 @pytest.mark.parametrize("hop", [1, 2, 3, 5, 7, 13, 16])

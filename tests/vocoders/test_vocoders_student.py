@@ -51,6 +51,47 @@ def test_the_law_of_a_sample_given_the_noise_before_it(name):
         close(draw.wav[:, t] - draw.mean[:, t], z[0, :, t] * draw.log_scale[:, t].exp(), 1e-10)
 
 
+def denoising(**settings):
+    from laws.models import VOCODERS, contract, perturb
+
+    from audioflow.vocoders import build
+
+    torch.manual_seed(0)
+    return perturb(build("student", contract(5), {**VOCODERS["student"].config, **settings})).double()
+
+
+def test_the_denoiser_adds_to_what_the_flows_make():
+    student = denoising(denoiser_layers=2)
+    student.level.offset.sub_(3)
+    noise, mel = material(student)
+    draw = student.draw(noise, mel)
+    loudness = torch.exp(student.level(mel))
+    x = draw.wav[:, None] / loudness
+    cond = student.upsampler(student.normalizer(mel))
+    close(draw.sound[:, None], (x + student.denoiser(x, cond)) * loudness, 1e-10)
+    assert (draw.sound - draw.wav).abs().max() > 1e-3, "it does nothing: nothing is shown"
+    wav = student._generate(noise, student._given(mel, None, None), 1.0, "parallel", None)
+    close(draw.sound, wav[:, 0], 1e-10)
+
+
+def test_a_fresh_denoiser_changes_nothing():
+    from laws.models import VOCODERS, contract
+
+    from audioflow.vocoders import build
+
+    student = build("student", contract(5), {**VOCODERS["student"].config, "denoiser_layers": 2}).double()
+    draw = student.draw(*material(student))
+    assert torch.equal(draw.sound, draw.wav)
+
+
+def test_padding_changes_nothing_for_a_denoiser():
+    student = denoising(denoiser_layers=3)
+    _, mel = material(student, frames=6)
+    together = student.synthesize(mel, torch.tensor([6, 3]), seed=[1, 2])
+    alone = student.synthesize(mel[1:, :, :3], seed=2)
+    close(together[1:, : alone.shape[1]], alone, 1e-10)
+
+
 def test_no_law_of_one_sample_where_flows_run_backwards():
     student = make_vocoder("student-reversed-hop-7")
     assert student.draw(*material(student)).mean is None

@@ -128,11 +128,11 @@ class Distillation(Objective):
         prediction = self.teacher.predict(draw.wav, batch.mel, batch.speaker, heard)
         with full_precision(draw.wav):
             terms = self._divergence(draw, prediction, generator)
-            terms["loudness"] = draw.wav.detach().std() / batch.wav.std().clamp(min=1e-4)
+            terms["loudness"] = draw.sound.detach().std() / batch.wav.std().clamp(min=1e-4)
             if config.stft:
-                terms["stft"] = multi_resolution_stft_loss(batch.wav, draw.wav)
+                terms["stft"] = multi_resolution_stft_loss(batch.wav, draw.sound)
             if config.power:
-                terms["power"] = power_loss(batch.wav, draw.wav)
+                terms["power"] = power_loss(batch.wav, draw.sound)
         if "contrast" in weights:
             speaker = None if batch.speaker is None else others(batch.speaker)
             other = self.teacher.predict(draw.wav, others(batch.mel), speaker)
@@ -213,14 +213,14 @@ class Distillation(Objective):
         spread = batch.wav.std().clamp(min=1e-4)
         # Silence after both, where they are shorter than a window.
         short = max(0, SHORTEST - batch.wav.shape[-1])
-        pair = functional.pad(batch.wav, (0, short)), functional.pad(draw.wav, (0, short))
+        pair = functional.pad(batch.wav, (0, short)), functional.pad(draw.sound, (0, short))
         return {
             **self._divergence(draw, prediction, generator),
             "stft": multi_resolution_stft_loss(*pair),
             "power": power_loss(*pair),
-            "loudness": draw.wav.std() / spread,
-            "offset": draw.wav.mean() / spread,
-            "voicing": torch.tensor(voicing_error(self._contours[batch.ids], contour(draw.wav[0], rate))),
+            "loudness": draw.sound.std() / spread,
+            "offset": draw.sound.mean() / spread,
+            "voicing": torch.tensor(voicing_error(self._contours[batch.ids], contour(draw.sound[0], rate))),
         }
 
 
