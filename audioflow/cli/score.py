@@ -1,6 +1,7 @@
 """``audioflow score``: the exact log-likelihood of recordings."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,13 @@ def score(
     read = [read_recording(path, vocoder.contract.sample_rate) for path in files]
     scores = score_many(vocoder, [wav for wav, _ in read], dequantize=dequantize, seed=seed, speaker=speaker)
     total = pooled(scores)
+    for path, one in zip(files, scores, strict=True):
+        if not math.isfinite(one.nats_total):
+            click.echo(
+                f"{path}: the noise that would make it is beyond float32, so its likelihood is no finite number; a "
+                "model that was not trained by likelihood may hold a recording for impossible.",
+                err=True,
+            )
     noise = "uniform noise of one 16-bit step" if dequantize else "none"
     if as_json:
         rows = [
@@ -72,10 +80,12 @@ def score(
             click.echo(f"{path}: {'; '.join(notes)}.")
 
 
-def _figures(one: "LogLikelihood") -> dict[str, float]:
+def _figures(one: "LogLikelihood") -> dict[str, float | None]:
+    # JSON has no word for what is not finite.
+    finite = math.isfinite(one.nats_total)
     return {
-        "nats": one.nats_total,
+        "nats": one.nats_total if finite else None,
         "samples": one.samples,
-        "nats_per_sample": one.nats_per_sample,
-        "bits_per_sample": one.bits_per_sample,
+        "nats_per_sample": one.nats_per_sample if finite else None,
+        "bits_per_sample": one.bits_per_sample if finite else None,
     }

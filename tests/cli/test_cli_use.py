@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import torch
 from cli_material import contents
 
+from audioflow.audio import PRESETS
 from audioflow.cli.main import COMMANDS, main
+from audioflow.vocoders import build
 
 NOTED = {
     "stereo.wav": "mixed down from 2 channels",
@@ -146,3 +149,15 @@ def test_the_installed_command_logs_on_request_beside_its_figures(material, tmp_
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["utterances"] == 1
     assert "unreadable: left out 1 (empty)" in done.stderr
+
+
+def test_a_likelihood_beyond_float32_is_said_to_be_so(audioflow, tmp_path):
+    student = build("student", PRESETS["speech-16k"], {"flows": [1], "residual_channels": 4, "linear_taps": 1})
+    with torch.no_grad():
+        student.networks[0].linear.weight[0] = 100.0  # the noise before counts a hundred times: its inverse grows so
+    student.save(tmp_path / "wild.safetensors")
+    result = audioflow(f"score {tmp_path}/wild.safetensors stereo.wav --json")
+    assert "is beyond float32, so its likelihood is no finite number" in result.stderr
+    found = figures(result)
+    assert found["all"]["nats"] is None
+    assert found["all"]["samples"] == 6400

@@ -172,6 +172,9 @@ def test_a_run_with_every_term(distilling, tmp_path):
         report.held_out
     )
     history = RunDirectory(tmp_path / "run").read_history()
+    judged = [record for record in history if "valid_kl" in record]
+    assert len({record["teacher_stft"] for record in judged}) == 1 < len(judged)
+    assert all(record["valid_loudness"] != record["teacher_loudness"] for record in judged)
     steps = [record for record in history if "kl" in record]
     assert len(steps) == 4
     for term in ("kl", "scales", "stft", *ALL):

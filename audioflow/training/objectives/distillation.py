@@ -1,6 +1,8 @@
 """Probability density distillation: the student's law of each sample against the teacher's, and what helps it."""
 
+import copy
 import math
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol, cast
 
 import numpy as np
@@ -30,6 +32,10 @@ from audioflow.training.validation import HeldOut
 from audioflow.vocoders import Vocoder
 from audioflow.vocoders.student import Draw
 from audioflow.vocoders.wavenet import Prediction, WaveNet
+
+HEARD = ("stft", "power", "loudness", "offset", "voicing")
+"""What is measured of audio against the recording: two spectral distances, its standard deviation and mean in units of
+the recording's standard deviation, and the share of frames that only one of the two is voiced in."""
 
 LOUDEST = 30.0
 """So many times the recordings' standard deviation, and the student has run away."""
@@ -64,6 +70,7 @@ class Distillation(Objective):
         self.teacher = teacher
         self.student = require_student(vocoder)
         self._contours: dict[tuple[str, ...], np.ndarray] = {}
+        self._teacher_figures: Figures | None = None
         if config.alignment:
             network, stack = self.student.networks[-1], teacher.network.stack
             own = (network.stack.channels, len(network.stack.dilations))
@@ -190,38 +197,61 @@ class Distillation(Objective):
     @override
     @torch.no_grad()
     def validate(self, vocoder: Vocoder, held_out: HeldOut, fabric: Fabric) -> Figures:
-        """Mean terms over held-out utterances, the same noise each time; the score is minus their weighted sum."""
-        student = require_student(vocoder)
-        names = ["kl", *(["scales"] if self.closed_form else []), "stft", "power", "loudness", "offset", "voicing"]
-        totals = torch.zeros(len(names) + 1, dtype=torch.float64)
-        for batch in held_out.batches[fabric.global_rank :: fabric.world_size]:
-            here = batch.to(fabric.device)
-            noise = standard_noise(here.wav, generator_for("valid", batch.ids[0]))
-            terms = self._judged(student, here, noise, generator_for("valid draws", batch.ids[0]))
-            totals += torch.tensor([*(float(terms[name]) for name in names), 1.0], dtype=torch.float64)
-        *sums, count = summed(fabric, totals)
-        means = {name: total / count if count else math.nan for name, total in zip(names, sums, strict=True)}
-        score = -sum(weight * means[name] for name, weight in self.weights.items() if name in means)
-        return {self.score: score, **{f"valid_{name}": value for name, value in means.items()}}
+        """Mean terms over held-out utterances, the same noise each time; the score is minus their weighted sum.
 
-    def _judged(self, student: HasDraw, batch: Batch, noise: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        The teacher's own audio is judged too, once: ``teacher_stft`` and so on are what the student can hope for.
+        """
+        student = require_student(vocoder)
+        batches = [batch.to(fabric.device) for batch in held_out.batches[fabric.global_rank :: fabric.world_size]]
+        judged = [self._judged(student, batch) for batch in batches]
+        means = {f"valid_{name}": value for name, value in _means(judged, self._judgements, fabric).items()}
+        if self._teacher_figures is None:
+            # Its compiled loop is on the CPU.
+            teacher = copy.deepcopy(self.teacher).cpu()
+            heard = [self._heard(batch, _spoken(teacher, batch).to(fabric.device)) for batch in batches]
+            self._teacher_figures = {f"teacher_{name}": value for name, value in _means(heard, HEARD, fabric).items()}
+        kept = self.weights.items()
+        score = -sum(weight * means[f"valid_{name}"] for name, weight in kept if f"valid_{name}" in means)
+        return {self.score: score, **means, **self._teacher_figures}
+
+    @property
+    def _judgements(self) -> tuple[str, ...]:
+        return ("kl", *(("scales",) if self.closed_form else ()), *HEARD)
+
+    def _judged(self, student: HasDraw, batch: Batch) -> dict[str, float]:
+        noise = standard_noise(batch.wav, generator_for("valid", batch.ids[0]))
         draw = student.draw(noise, batch.mel, batch.speaker)
         prediction = self.teacher.predict(draw.wav, batch.mel, batch.speaker)
+        divergence = self._divergence(draw, prediction, generator_for("valid draws", batch.ids[0]))
+        return {**{name: float(value) for name, value in divergence.items()}, **self._heard(batch, draw.sound)}
+
+    def _heard(self, batch: Batch, sound: Tensor) -> dict[str, float]:
+        """How audio ``[1, T]`` compares with the recording: see :data:`HEARD`."""
         rate = self.teacher.contract.sample_rate
         if batch.ids not in self._contours:
             self._contours[batch.ids] = contour(batch.wav[0], rate)
         spread = batch.wav.std().clamp(min=1e-4)
         # Silence after both, where they are shorter than a window.
         short = max(0, SHORTEST - batch.wav.shape[-1])
-        pair = functional.pad(batch.wav, (0, short)), functional.pad(draw.sound, (0, short))
+        pair = functional.pad(batch.wav, (0, short)), functional.pad(sound, (0, short))
         return {
-            **self._divergence(draw, prediction, generator),
-            "stft": multi_resolution_stft_loss(*pair),
-            "power": power_loss(*pair),
-            "loudness": draw.sound.std() / spread,
-            "offset": draw.sound.mean() / spread,
-            "voicing": torch.tensor(voicing_error(self._contours[batch.ids], contour(draw.sound[0], rate))),
+            "stft": float(multi_resolution_stft_loss(*pair)),
+            "power": float(power_loss(*pair)),
+            "loudness": float(sound.std() / spread),
+            "offset": float(sound.mean() / spread),
+            "voicing": voicing_error(self._contours[batch.ids], contour(sound[0], rate)),
         }
+
+
+def _spoken(teacher: WaveNet, batch: Batch) -> Tensor:
+    return teacher.synthesize(batch.mel.cpu(), speaker=None if batch.speaker is None else batch.speaker.cpu())
+
+
+def _means(rows: Sequence[Mapping[str, float]], names: Sequence[str], fabric: Fabric) -> dict[str, float]:
+    """Mean of each figure over the utterances of all processes."""
+    totals = torch.tensor([*(math.fsum(row[name] for row in rows) for name in names), len(rows)], dtype=torch.float64)
+    *sums, count = summed(fabric, totals)
+    return {name: total / count if count else math.nan for name, total in zip(names, sums, strict=True)}
 
 
 def standard_noise(wav: Tensor, generator: torch.Generator) -> Tensor:
