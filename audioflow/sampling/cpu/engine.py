@@ -100,9 +100,9 @@ class _Job:
             state = state._replace(inputs=np.concatenate([state.inputs, room], axis=1))
             here = np.zeros((batch, stop - start), np.float32)
             block = Block(
-                told.frames.reshape(-1),
+                told.frames,
                 told.weight,
-                told.bias.reshape(-1),
+                told.bias,
                 np.ascontiguousarray(level[:, start:stop]),
                 np.ascontiguousarray(noise[..., start:stop]),
                 here,

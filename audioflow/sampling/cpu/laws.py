@@ -82,21 +82,21 @@ def _floored(raw: float, floor: float) -> float:
 
 @compiled
 def _choose(logits: np.ndarray, at: int, count: int, uniform: float, temperature: float) -> tuple[int, float]:
-    """A category, and where in its share of the unit interval the uniform number lies."""
+    """A category, and where in its share of the unit interval the uniform number lies; the logits are used up."""
     best = 0
     for k in range(1, count):
         if logits[at + k] > logits[at + best]:
             best = k
     if temperature == 0.0:
         return best, 0.5
-    largest = logits[at + best]
-    total = 0.0
+    largest, total = logits[at + best], 0.0
     for k in range(count):
-        total += math.exp((logits[at + k] - largest) / temperature)
+        logits[at + k] = math.exp((logits[at + k] - largest) / temperature)
+        total += logits[at + k]
     aim, below = uniform * total, 0.0
-    for k in range(count):
-        share = math.exp((logits[at + k] - largest) / temperature)
-        if aim < below + share or k == count - 1:
-            return k, min(max((aim - below) / share, 0.0), 1.0)
-        below += share
-    return best, 0.5
+    for k in range(count - 1):
+        if aim < below + logits[at + k]:
+            return k, max((aim - below) / logits[at + k], 0.0)
+        below += logits[at + k]
+    last = logits[at + count - 1]
+    return count - 1, min(max((aim - below) / last, 0.0), 1.0) if last > 0 else 0.5

@@ -128,10 +128,10 @@ class Block(NamedTuple):
     """What is given for some steps, and where their audio goes.
 
     Attributes:
-        frames: conditioning of all layers at the rate of frames, ``[frames + 2, layers, B, conv_width]``: the frame
+        frames: conditioning of all layers at the rate of frames, ``[frames + 2, B, layers, conv_width]``: the frame
             before the first, and the one after the last, too.
         weight: of the frame before, this one and the next, for each sample of a frame, ``[hop, 3]``.
-        bias: of the convolutions, and what the speaker adds, ``[layers, B, conv_width]``.
+        bias: of the convolutions, and what the speaker adds, ``[B, layers, conv_width]``.
         level: log standard deviation of the speech, ``[B, steps]``.
         noise: see :func:`audioflow.sampling.cpu.laws.draw`, ``[2, B, steps]``.
         audio: ``[B, steps]``, written.
@@ -143,6 +143,16 @@ class Block(NamedTuple):
     level: np.ndarray
     noise: np.ndarray
     audio: np.ndarray
+
+
+@compiled
+def project(matrix: np.ndarray, rows: int, x: np.ndarray, result: np.ndarray) -> None:
+    """``x [N, rows] @ matrix [rows, width]`` into ``result [N, width]``, all flat."""
+    count = len(x) // rows
+    width = len(matrix) // rows
+    for i in range(0, count * width, LANES):
+        store(result, i, splat(_ZERO))
+    multiply(matrix, 0, width, rows, x, 0, rows, result, width, count)
 
 
 @compiled
@@ -239,17 +249,20 @@ def _gate(
     sizes: Sizes, weights: Weights, state: State, block: Block, layer: int, frame: int, phase: int, batch: int
 ) -> None:
     """Add bias and conditioning, and gate: ``tanh(a) sigmoid(b)`` into ``gated``."""
-    width, gates, count = sizes.conv_width, sizes.gates, batch * sizes.conv_width
+    width, gates, all_layers = sizes.conv_width, sizes.gates, sizes.layers * sizes.conv_width
     before, here, after = splat(block.weight[phase, 0]), splat(block.weight[phase, 1]), splat(block.weight[phase, 2])
-    own, stride = layer * count, sizes.layers * count
+    stride = batch * all_layers
     for b in range(batch):
-        for o in range(0, gates, LANES):
-            # Filter, and gate.
-            pair = b * width + o, b * width + gates + o
-            scales = layer * width + o, layer * width + gates + o
-            a = _told(state, weights, block, pair[0], scales[0], own, frame * stride + own, stride, before, here, after)
-            c = _told(state, weights, block, pair[1], scales[1], own, frame * stride + own, stride, before, here, after)
-            store(state.gated, b * gates + o, gated(a, c))
+        own = b * all_layers + layer * width
+        for half in range(0, gates, LANES):
+            i, j = half, gates + half  # filter, and gate
+            a = _told(
+                state, weights, block, b * width, layer * width, own, frame * stride, stride, i, before, here, after
+            )
+            c = _told(
+                state, weights, block, b * width, layer * width, own, frame * stride, stride, j, before, here, after
+            )
+            store(state.gated, b * gates + half, gated(a, c))
 
 
 @inlined
@@ -257,20 +270,21 @@ def _told(
     state: State,
     weights: Weights,
     block: Block,
-    i: int,
+    sums: int,
     scale: int,
     own: int,
-    first: int,
+    frame: int,
     stride: int,
+    o: int,
     before: Lanes,
     here: Lanes,
     after: Lanes,
 ) -> Lanes:
-    """Sums of a convolution, scaled, with bias and conditioning."""
-    total = fma(load(state.sums, i), load(weights.conv_scale, scale), load(block.bias, own + i))
-    total = fma(before, load(block.frames, first + i), total)
-    total = fma(here, load(block.frames, first + stride + i), total)
-    return fma(after, load(block.frames, first + 2 * stride + i), total)
+    """Columns from ``o`` on of a convolution's sums, scaled, with bias and conditioning."""
+    total = fma(load(state.sums, sums + o), load(weights.conv_scale, scale + o), load(block.bias, own + o))
+    total = fma(before, load(block.frames, frame + own + o), total)
+    total = fma(here, load(block.frames, frame + stride + own + o), total)
+    return fma(after, load(block.frames, frame + 2 * stride + own + o), total)
 
 
 @inlined

@@ -52,7 +52,7 @@ def weights_of(network: CausalWaveNet, sizes: Sizes) -> Weights:
     stack = network.stack
     gates, wide = stack.gate_channels, sizes.conv_width
     # Filter and gate begin at multiples of 16 columns, and so do residual and skip.
-    halves = gate_columns(gates, sizes)
+    halves = _gate_columns(gates, sizes)
     conv = np.zeros((sizes.layers, sizes.taps * sizes.channels, wide), np.float32)
     out = np.zeros((sizes.layers, sizes.gates, sizes.out_width), np.float32)
     out_bias = np.zeros((sizes.layers, sizes.out_width), np.float32)
@@ -87,6 +87,19 @@ def weights_of(network: CausalWaveNet, sizes: Sizes) -> Weights:
     )
 
 
+def condition_matrix(network: CausalWaveNet, sizes: Sizes) -> np.ndarray:
+    """Weights of the conditioning of all layers, ``[cond_channels, layers, conv_width]``, flat."""
+    taps = _taps(network.stack.condition)[0]  # type: ignore[arg-type]
+    return gates_padded(taps.reshape(len(taps), sizes.layers, -1), sizes).reshape(-1)
+
+
+def gates_padded(values: np.ndarray, sizes: Sizes) -> np.ndarray:
+    """``[..., 2 * gate_channels]`` -> ``[..., conv_width]``."""
+    result = np.zeros((*values.shape[:-1], sizes.conv_width), np.float32)
+    result[..., _gate_columns(values.shape[-1] // 2, sizes)] = values
+    return result
+
+
 def paired(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights ``[..., rows, columns]`` as pairs of rows in 16 bits, ``[..., rows / 2, columns]``, and columns' scales.
 
@@ -113,7 +126,7 @@ def _packed(matrix: np.ndarray, packed: int) -> tuple[np.ndarray, np.ndarray]:
     return paired(matrix.astype(np.float64))
 
 
-def gate_columns(gates: int, sizes: Sizes) -> np.ndarray:
+def _gate_columns(gates: int, sizes: Sizes) -> np.ndarray:
     """Where filter and gate stand among the columns of a convolution's result."""
     return _columns((gates, gates), (0, sizes.gates))
 

@@ -1,0 +1,275 @@
+"""Times our engines beside other projects' code, with the same weights where the architecture is the same.
+
+    python -m benchmarks.peers [--jobs wavenet glow waveflow griffin-lim] [--threads 1] [--rounds 5] [--json FILE]
+
+Every contender of a job takes its turn in every round, in one process, and the median counts. The weights are random:
+that changes the sound, not the speed. The packages are those that ``make test`` installs.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from torch.nn import functional
+
+from audioflow.audio import PRESETS
+from audioflow.evaluation.baselines import griffin_lim
+from audioflow.evaluation.environment import describe_machine
+from audioflow.imports import FORMATS, read_checkpoint, read_settings
+from audioflow.sampling.cpu.vectors import product_4x4, product_8x1
+from audioflow.sampling.cpu.weights import sizes_of
+from audioflow.vocoders import Vocoder, build
+from audioflow.vocoders.wavenet import WaveNet
+
+WAVENET = {"layers": 20, "stacks": 2, "residual_channels": 64, "gate_channels": 128, "skip_out_channels": 64}
+WAVEGLOW = {
+    "n_mel_channels": 80,
+    "n_flows": 12,
+    "n_group": 8,
+    "n_early_every": 4,
+    "n_early_size": 2,
+    "WN_config": {"n_layers": 8, "n_channels": 256, "kernel_size": 3},
+}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do a job.
+
+    Attributes:
+        name: whose code, which engine.
+        run: does it.
+        samples: audio samples that one run makes, of all utterances together.
+    """
+
+    name: str
+    run: Callable[[], object]
+    samples: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: the median of the rounds, and its ratio to the first contender of the job."""
+
+    job: str
+    contender: str
+    samples_per_second: float
+    ratio: float
+    spread: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the rows there too")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print("\n".join(f"- {name}: {value}" for name, value in describe_machine(torch.device("cpu")).items()))
+    print(f"- median of {options.rounds} rounds, in turns\n")
+    print("| job | contender | samples/s | ratio to the first | spread |\n|---|---|--:|--:|--:|")
+    rows: list[Row] = []
+    for name in options.jobs:
+        for title, contenders, notes in JOBS[name]():
+            for row in timed(title, contenders, options.rounds):
+                rows.append(row)
+                print(
+                    f"| {row.job} | {row.contender} | {row.samples_per_second:,.0f} | {row.ratio:.2f} | "
+                    f"{100 * row.spread:.0f} % |",
+                    flush=True,
+                )
+            for note in notes:
+                print(f"| {title} | {note} | | | |", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+
+
+def timed(job: str, contenders: list[Contender], rounds: int) -> Iterator[Row]:
+    """Let each contender run once unmeasured, then all of them in turns."""
+    with torch.inference_mode():
+        for contender in contenders:
+            contender.run()
+        seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+        for _ in range(rounds):
+            for contender in contenders:
+                start = time.perf_counter()
+                contender.run()
+                seconds[contender.name].append(time.perf_counter() - start)
+    speeds = {c.name: c.samples / statistics.median(seconds[c.name]) for c in contenders}
+    first = speeds[contenders[0].name]
+    for contender in contenders:
+        taken = seconds[contender.name]
+        spread = (max(taken) - min(taken)) / statistics.median(taken)
+        yield Row(job, contender.name, speeds[contender.name], speeds[contender.name] / first, spread)
+
+
+Job = tuple[str, list[Contender], list[str]]
+
+
+def wavenet_jobs() -> Iterator[Job]:
+    """Cached sampling of a WaveNet: 20 layers of 64 channels, kernel 2, a mixture of ten logistics."""
+    from wavenet_vocoder.wavenet import WaveNet as Published  # noqa: PLC0415 - a development dependency
+
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peer = Published(
+            out_channels=30,
+            **WAVENET,
+            kernel_size=2,
+            cin_channels=80,
+            scalar_input=True,
+            upsample_conditional_features=True,
+            upsample_scales=[16, 16],
+        ).eval()
+    ours = _imported("r9y9-wavenet", peer.state_dict(), "stacks=2")
+    assert isinstance(ours, WaveNet)  # noqa: S101
+    difference = _wavenet_difference(peer, ours)
+    peer.make_generation_fast_()
+    ours.fold_weight_norm().eval()
+    mel = torch.rand(1, 80, 8)
+
+    def theirs() -> object:
+        return peer.incremental_forward(c=mel[..., :4], T=1024, softmax=False, quantize=False)
+
+    contenders = [Contender("wavenet-vocoder 0.1.1, incremental_forward", theirs, 1024)]
+    lengths = {"cached": 4, "cpu": 80, "cpu-int16": 80}
+    for engine, frames in lengths.items():
+        contenders.append(_synthesis(f"audioflow, {engine}", ours, frames, 1, engine))
+    alike = f"largest difference of the networks' outputs, weights alike: {difference:.1e}"
+    yield "WaveNet 20 x 64, batch 1", contenders, [alike, *_wavenet_shares(ours, 1)]
+    small, large = (build("wavenet", PRESETS["nvidia-22k"], {"layers": layers}).eval() for layers in (20, 30))
+    cases = [(engine, batch) for engine in ("cpu", "cpu-int16") for batch in (1, 4, 16)]
+    together = [
+        _synthesis(f"audioflow, {engine}, batch {n}", small.fold_weight_norm(), 40, n, engine) for engine, n in cases
+    ]
+    yield "WaveNet 20 x 64, Gaussian, all utterances together", together, _wavenet_shares(ours, 16)
+    alone = [_synthesis(f"audioflow, {e}", large.fold_weight_norm(), 80, 1, e) for e in ("cpu", "cpu-int16")]
+    yield "WaveNet 30 x 64, Gaussian, at 22,050 Hz", alone, []
+
+
+def _wavenet_difference(peer: Any, ours: WaveNet) -> float:
+    """Between what both networks say of the same speech."""
+    wav, mel = 0.1 * torch.randn(1, 256 * 4), torch.rand(1, 80, 4)
+    with torch.inference_mode():
+        wanted = peer(functional.pad(wav[:, None, :-1], (1, 0)), mel)
+        found = ours.predict(wav, mel).params
+    return float((wanted - found).abs().max())
+
+
+def _wavenet_shares(vocoder: WaveNet, batch: int) -> list[str]:
+    """The speed that the weights' bytes, or the arithmetic, would allow by themselves, measured in this run."""
+    notes = []
+    for precision, kind in (("float32", np.float32), ("int16", np.int32)):
+        sizes = sizes_of(vocoder.network, precision)  # type: ignore[arg-type]
+        per_layer = (sizes.taps * sizes.channels * sizes.conv_width + sizes.gates * sizes.out_width) // 128
+        rows = per_layer * sizes.layers // 128 * 128
+        weights = np.zeros(rows * 128 // sizes.packed, kind)
+        x, sums = np.zeros(128 * 16, np.float32), np.zeros(128 * 16, np.float32)
+        work = _only_products_1 if batch == 1 else _only_products_16
+        work(weights, rows, sizes.packed, x, sums, 2)
+        taken = []
+        for _ in range(5):
+            start = time.perf_counter()
+            work(weights, rows, sizes.packed, x, sums, 200)
+            taken.append((time.perf_counter() - start) / 200)
+        seconds = statistics.median(taken)
+        rate = 2 * rows * 128 * batch / seconds / 1e9
+        notes.append(
+            f"the gated layers' products alone, {precision}: {batch / seconds:,.0f} samples/s "
+            f"({weights.nbytes / seconds / 1e9:.0f} GB/s, {rate:.0f} GFLOP/s)"
+        )
+    return notes
+
+
+@njit
+def _only_products_1(weights, rows, packed, x, sums, times):  # type: ignore[no-untyped-def]
+    for _ in range(times):
+        for row in range(0, rows, 128):
+            product_8x1(weights, row * 128 // packed, 128, x, 0, 128, sums, 0, 128, 128)
+
+
+@njit
+def _only_products_16(weights, rows, packed, x, sums, times):  # type: ignore[no-untyped-def]
+    for _ in range(times):
+        for row in range(0, rows, 128):
+            for column in range(0, 128, 64):
+                for b in range(0, 16, 4):
+                    at = row * 128 // packed + column
+                    product_4x4(weights, at, 128, x, b * 128, 128, sums, b * 128 + column, 128, 128)
+
+
+def glow_jobs() -> Iterator[Job]:
+    """Synthesis by WaveGlow with 256 channels, 1 s and 10 s."""
+    from waveglow.glow import WaveGlow  # noqa: PLC0415 - a development dependency
+
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peer = WaveGlow(**WAVEGLOW).eval()
+    ours = _imported("nvidia-waveglow", peer.state_dict()).eval()
+    ours.fold_weight_norm()
+    peer = WaveGlow.remove_weightnorm(peer)
+    # The package draws its noise on a GPU.
+    vars(torch.cuda)["FloatTensor"] = torch.FloatTensor
+    for seconds in (1.0, 10.0):
+        frames = round(seconds * 22_050 / 256)
+        mel = torch.randn(1, 80, frames) - 5
+
+        def theirs(mel: torch.Tensor = mel) -> object:
+            return peer.infer(mel)
+
+        contenders = [Contender("waveglow 22.12.28, infer", theirs, frames * 256)]
+        contenders += [_synthesis(f"audioflow, {engine}", ours, frames, 1, engine) for engine in ours.usable_engines]
+        yield f"WaveGlow-256, {seconds:g} s", contenders, []
+
+
+def waveflow_jobs() -> Iterator[Job]:
+    """Row by row, with and without a memory of the rows before."""
+    vocoder = build("waveflow", PRESETS["nvidia-22k"], {"squeeze": 16, "channels": 64}).eval().fold_weight_norm()
+    contenders = [_synthesis(f"audioflow, {engine}", vocoder, 43, 1, engine) for engine in ("naive", "cached")]
+    yield "WaveFlow h16 r64, 0.5 s", contenders, []
+
+
+def griffin_lim_jobs() -> Iterator[Job]:
+    """The old default, from the same mels."""
+    contract = PRESETS["nvidia-22k"]
+    frames = 86
+    mel = torch.randn(80, frames) - 5
+    run = lambda: griffin_lim(mel, contract)  # noqa: E731
+    yield "Griffin-Lim, 1 s", [Contender("librosa, 32 iterations", run, frames * 256)], []
+
+
+def _synthesis(name: str, vocoder: Vocoder, frames: int, batch: int, engine: str) -> Contender:
+    mel = torch.rand(batch, vocoder.contract.n_mels, frames) - 3
+    return Contender(name, lambda: vocoder.synthesize(mel, engine=engine), batch * frames * vocoder.contract.hop_length)
+
+
+def _imported(name: str, state: dict[str, torch.Tensor], *settings: str) -> Vocoder:
+    chosen = FORMATS[name]
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "model.pt"
+        torch.save({"state_dict": state}, path)
+        return chosen.convert(read_checkpoint(path), read_settings(chosen.settings, settings, name)).vocoder
+
+
+JOBS: dict[str, Callable[[], Iterator[Job]]] = {
+    "wavenet": wavenet_jobs,
+    "glow": glow_jobs,
+    "waveflow": waveflow_jobs,
+    "griffin-lim": griffin_lim_jobs,
+}
+
+if __name__ == "__main__":
+    main()
