@@ -1,9 +1,10 @@
 """What every vocoder offers, whatever is inside."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +18,8 @@ from audioflow.nets.level import MelLevel
 from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask
 from audioflow.nets.upsample import MelNormalizer
 from audioflow.nets.weight_norm import fold_weight_norm
-from audioflow.sampling import Progress, batch_noise
+from audioflow.sampling import Progress
+from audioflow.vocoders.pieces import MelWindow, NoiseWindow
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,25 @@ class Given:
     level: Tensor
     frame_mask: Tensor | None
     speaker: Tensor | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """How speech is to be made.
+
+    Attributes:
+        noise: of the utterances.
+        temperature: how much of it is used.
+        engine: one of the vocoder's.
+        speaker: speaker numbers ``[B]``.
+        frames: mel frames of a piece, or ``None`` for as many as suit the model.
+    """
+
+    noise: NoiseWindow
+    temperature: float
+    engine: str
+    speaker: Tensor | None
+    frames: int | None
 
 
 class Vocoder(nn.Module, ABC):
@@ -150,24 +171,119 @@ class Vocoder(nn.Module, ABC):
             ValueError: an unknown engine, or a temperature below zero.
         """
         self._check_mel(mel)
-        if not bool(torch.isfinite(mel).all()):
-            raise MelError("The mel holds values that are not finite numbers; make it again from the recording.")
-        if not temperature >= 0:
-            raise ValueError(f"temperature must not be negative, but is {temperature}")
-        samples = mel.shape[-1] * self.contract.hop_length
         frames = self._frames(lengths, mel)
-        mel = self._own_dtype(mel[..., : max(frames)])
-        frame_mask = self._frame_mask(lengths, mel)
-        noise = batch_noise(seed, self.noise_channels, [self._noise_steps(n) for n in frames], mel.dtype, mel.device)
-        given = self._given(mel, frame_mask, speaker)
-        with self._precision(engine, mel):
-            x = self._generate(noise, given, temperature, self._engine(engine), progress)
-        x = x[..., : mel.shape[-1] * self.contract.hop_length]
-        mask = repeat_mask(frame_mask, self.contract.hop_length)
+        samples = mel.shape[-1] * self.contract.hop_length
+        seeds = _seeds(seed, len(frames))
+        job = self._job(temperature, engine, speaker, seeds, [self._noise_steps(n) for n in frames])
+        source = MelWindow([self._finite(mel[..., : max(frames)])])
+        rows = None if lengths is None else torch.tensor(frames, device=mel.device)
+        x = torch.cat(list(self._pieces(source, rows, job, progress)), dim=-1)
+        mask = repeat_mask(mask_of(rows, max(frames), x.dtype), self.contract.hop_length)
         if mask is not None:
             # Not a product: what a model feeds itself after an utterance's end need not be finite.
             x = x.masked_fill(mask == 0, 0.0)
         return functional.pad(x[:, 0].clamp(-1.0, 1.0), (0, samples - x.shape[-1]))
+
+    @torch.no_grad()
+    def stream(
+        self,
+        mel: Tensor | Iterable[Tensor],
+        *,
+        temperature: float = 1.0,
+        seed: int = 0,
+        engine: str = "auto",
+        speaker: Tensor | None = None,
+        frames: int | None = None,
+    ) -> Iterator[Tensor]:
+        """Turn mel spectrograms into speech piece by piece, each as soon as the frames that it needs are there.
+
+        Together the pieces are what :meth:`synthesize` gives. A piece of ``n`` frames needs :attr:`lookahead_frames`
+        frames after it; a model that has to see all of them (``None``) gives one piece at the end.
+
+        Args:
+            mel: ``[B, M, F]``, or pieces ``[B, M, n]`` that come one after another.
+            temperature: see :meth:`synthesize`.
+            seed: see :meth:`synthesize`.
+            engine: see :meth:`synthesize`.
+            speaker: see :meth:`synthesize`.
+            frames: mel frames of a piece of audio; :attr:`piece_frames` by default. Models that work in groups of
+                samples round it up to whole groups.
+
+        Yields:
+            ``[B, n * hop_length]`` in [-1, 1].
+
+        Raises:
+            MelError: the mel does not fit the model, or is not finite.
+            ValueError: see :meth:`synthesize`.
+        """
+        if frames is not None and frames < 1:
+            raise ValueError(f"a piece of {frames} frames holds nothing; at least one is needed")
+        pieces = iter([mel] if isinstance(mel, Tensor) else mel)
+        first = next(pieces, None)
+        if first is None:
+            raise MelError("There is no mel to be turned into speech.")
+        source = MelWindow(self._checked(chain([first], pieces), first.shape[0]))
+        job = self._job(temperature, engine, speaker, _seeds(seed, first.shape[0]), None, frames)
+        for x in self._pieces(source, None, job, None):
+            yield x[:, 0].clamp(-1.0, 1.0)
+
+    @property
+    def lookahead_frames(self) -> int | None:
+        """Mel frames after a piece that have to be known to make it: the latency of :meth:`stream`; ``None``: all."""
+        return None
+
+    @property
+    def piece_frames(self) -> int:
+        """Mel frames of a piece of :meth:`stream` by default: a twentieth of a second."""
+        return max(1, round(0.05 * self.contract.sample_rate / self.contract.hop_length))
+
+    def _checked(self, pieces: Iterable[Tensor], batch: int) -> Iterator[Tensor]:
+        for piece in pieces:
+            self._check_mel(piece)
+            if piece.shape[0] != batch:
+                raise MelError(f"A piece of the mel has {piece.shape[0]} utterances, the first one had {batch}.")
+            yield self._finite(piece)
+
+    def _finite(self, mel: Tensor) -> Tensor:
+        if not bool(torch.isfinite(mel).all()):
+            raise MelError("The mel holds values that are not finite numbers; make it again from the recording.")
+        return self._own_dtype(mel)
+
+    def _job(
+        self,
+        temperature: float,
+        engine: str,
+        speaker: Tensor | None,
+        seeds: Sequence[int],
+        steps: Sequence[int] | None,
+        frames: int | None = None,
+    ) -> "Job":
+        if not temperature >= 0:
+            raise ValueError(f"temperature must not be negative, but is {temperature}")
+        mean = self.normalizer.mean
+        noise = NoiseWindow(seeds, self.noise_channels, steps, mean.dtype, mean.device)
+        return Job(noise, temperature, self._engine(engine), speaker, frames)
+
+    def _pieces(
+        self, source: MelWindow, lengths: Tensor | None, job: "Job", progress: Progress | None
+    ) -> Iterator[Tensor]:
+        """Audio ``[B, 1, n * hop_length]``, piece by piece; all at once unless a subclass knows better."""
+        while not source.ended:
+            source.reach(source.end + 1)
+        yield self._piece(source, lengths, job, progress, 0, source.end)
+
+    def _piece(
+        self, source: MelWindow, lengths: Tensor | None, job: "Job", progress: Progress | None, start: int, stop: int
+    ) -> Tensor:
+        """Audio of the frames ``start`` to ``stop - 1``, as if there were no others."""
+        mel = source.cut(start, stop)
+        hop = self.contract.hop_length
+        frame_mask = None if lengths is None else mask_of((lengths - start).clamp(min=0), stop - start, mel.dtype)
+        noise = job.noise.cut(start * hop, start * hop + self._noise_steps(stop - start))
+        given = self._given(mel, frame_mask, job.speaker)
+        with self._precision(job.engine, mel):
+            x = self._generate(noise, given, job.temperature, job.engine, progress)
+        return x[..., : (stop - start) * hop]
 
     def forward(self, mel: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``(mel, lengths) -> (wav, lengths in samples)``: the shape of torchaudio's text-to-speech vocoders."""
@@ -272,6 +388,14 @@ class Vocoder(nn.Module, ABC):
             raise ValueError(f"speaker numbers go from 0 to {embedding.num_embeddings - 1}, unlike {speaker.tolist()}")
         voices: Tensor = embedding(speaker)
         return voices
+
+
+def _seeds(seed: int | Sequence[int], batch: int) -> list[int]:
+    """One for each utterance."""
+    seeds = [seed + index for index in range(batch)] if isinstance(seed, int) else list(seed)
+    if len(seeds) != batch:
+        raise ValueError(f"{len(seeds)} seeds were given for {batch} utterances")
+    return seeds
 
 
 def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What the vocoders that are one normalizing flow have in common: folded audio, conditioning, likelihood, sampling."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -19,7 +19,8 @@ from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask, w
 from audioflow.nets.upsample import Upsampler, make_upsampler
 from audioflow.sampling import Progress
 from audioflow.sampling.slots import SLOT_ENGINES
-from audioflow.vocoders.base import Given, Vocoder
+from audioflow.vocoders.base import Given, Job, Vocoder
+from audioflow.vocoders.pieces import MelWindow
 
 Positive = Annotated[int, Field(ge=1, le=4096)]
 Count = Annotated[int, Field(ge=0, le=4096)]
@@ -29,6 +30,9 @@ CondRate = Literal["sample", "group"]
 
 BF16 = "parallel-bf16"
 """The engine whose layers work in bfloat16; audio and log-determinants stay in float32."""
+
+_LONGEST_PIECE = 10.0
+"""Seconds that a piece has at most: memory does not grow with the length of an utterance."""
 
 _FIRST_UTTERANCES = 8
 """From so many of the first utterances the layers of a flow start that start from data."""
@@ -102,7 +106,45 @@ class FlowVocoder(Vocoder):
         if groups is None:
             return None
         samples = (groups + 1) * self.squeeze - 1
-        return math.ceil(samples / self.contract.hop_length) + self.upsampler.frame_context
+        # The loudness of a sample depends on the frames to its left and right.
+        return math.ceil(samples / self.contract.hop_length) + max(1, self.upsampler.frame_context)
+
+    @property
+    @override
+    def lookahead_frames(self) -> int | None:
+        context = self.context_frames
+        # To compute so much anew around every piece would be no gain.
+        too_far = context is None or context > _LONGEST_PIECE * self.contract.sample_rate / self.contract.hop_length
+        return None if too_far else context
+
+    @property
+    @override
+    def piece_frames(self) -> int:
+        """A piece that is recomputed around its ends by a sixth at most, but never more than ten seconds."""
+        rate = self.contract.sample_rate / self.contract.hop_length
+        around = (self.context_frames or 0) + (self.lookahead_frames or 0)
+        return max(1, min(max(round(0.05 * rate), 6 * around), round(_LONGEST_PIECE * rate)))
+
+    @override
+    def _pieces(
+        self, source: MelWindow, lengths: Tensor | None, job: Job, progress: Progress | None
+    ) -> Iterator[Tensor]:
+        context, ahead = self.context_frames, self.lookahead_frames
+        if context is None or ahead is None:
+            yield from super()._pieces(source, lengths, job, progress)
+            return
+        hop = self.contract.hop_length
+        # A piece begins where the whole has the beginning of a group too.
+        whole = math.lcm(hop, self.group) // hop
+        behind = -(-context // whole) * whole
+        size = -(-(job.frames or self.piece_frames) // whole) * whole
+        start, end = 0, source.reach(size + ahead)
+        while start < end:
+            stop = min(start + size, end)
+            first, last = max(0, start - behind), min(stop + ahead, end)
+            x = self._piece(source, lengths, job, progress, first, last)
+            yield x[..., (start - first) * hop : (stop - first) * hop]
+            start, end = stop, source.reach(stop + size + ahead)
 
     @override
     def scored_samples(self, frames: int) -> int:

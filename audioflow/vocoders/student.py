@@ -156,6 +156,16 @@ class Student(FlowVocoder):
             return frames
         return frames + math.ceil(self.denoiser.context_steps / self.contract.hop_length)
 
+    @property
+    @override
+    def lookahead_frames(self) -> int | None:
+        if not self.keeps_order:
+            return self.context_frames
+        ahead = max(1, self.upsampler.frame_context)
+        if self.denoiser is not None:
+            ahead += math.ceil(self.denoiser.context_steps / self.contract.hop_length)
+        return ahead
+
     def draw(
         self, noise: Tensor, mel: Tensor, speaker: Tensor | None = None, hidden: list[Tensor] | None = None
     ) -> Draw:

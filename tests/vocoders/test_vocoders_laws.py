@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from laws.flow_laws import GARBAGE, close
 from laws.models import GLOWS, VOCODERS, VocoderCase, contract, make_vocoder, perturb, set_loudness
 
+from audioflow.errors import MelError
 from audioflow.nets.weight_norm import fold_weight_norm
 from audioflow.vocoders import VOCODERS as VOCODER_CLASSES
 from audioflow.vocoders import build
@@ -223,6 +224,58 @@ def test_the_likelihood_is_a_density_over_amplitude(case, frames, reach, points)
     with torch.no_grad():
         log_prob = vocoder.log_prob(grid, torch.full((len(grid), 1, frames), 0.4, dtype=torch.float64))
     assert (log_prob.exp().sum() * cell**frames).item() == pytest.approx(1, abs=2e-3)
+
+
+@every_vocoder
+@pytest.mark.parametrize(("frames", "arriving"), [(1, 1), (3, 2), (None, 7)])
+def test_a_stream_is_the_whole(name, frames, arriving):
+    """Whatever the size of the pieces that come out, and of those that come in."""
+    vocoder = make_vocoder(name)
+    _, mel, speaker = material(vocoder, 2, 9)
+    whole = vocoder.synthesize(mel, seed=3, speaker=speaker)
+    pieces = list(vocoder.stream(mel.split(arriving, dim=-1), seed=3, speaker=speaker, frames=frames))
+    close(torch.cat(pieces, dim=-1), whole)
+
+
+@pytest.mark.parametrize("name", [name for name in VOCODERS if "glow" in name or "student" in name or name == "iaf"])
+def test_a_piece_comes_as_soon_as_its_frames_are_there(name):
+    vocoder = make_vocoder(name)
+    hop, ahead = vocoder.contract.hop_length, vocoder.lookahead_frames
+    size = 2 * math.lcm(hop, vocoder.group) // hop
+    _, mel, speaker = material(vocoder, 1, ahead + 2 * size)
+    given = []
+
+    def arriving():
+        for frame in mel.split(1, dim=-1):
+            given.append(frame)
+            yield frame
+
+    first = next(vocoder.stream(arriving(), speaker=speaker, frames=size))
+    assert len(given) == ahead + size
+    close(first, vocoder.synthesize(mel, speaker=speaker)[:, : size * hop])
+
+
+def test_long_batches_are_made_in_pieces(monkeypatch):
+    """Utterances of unequal length, in pieces that some of them do not reach."""
+    vocoder = make_vocoder("student")
+    _, mel, _ = material(vocoder, 3, 40)
+    lengths = torch.tensor([40, 3, 21])
+    whole = vocoder.synthesize(mel, lengths, seed=1)
+    monkeypatch.setattr(type(vocoder), "piece_frames", 5)
+    close(vocoder.synthesize(mel, lengths, seed=1), whole)
+
+
+def test_a_stream_refuses_what_does_not_fit():
+    vocoder = make_vocoder("student")
+    _, mel, _ = material(vocoder, 2, 40)
+    with pytest.raises(MelError, match="no mel"):
+        list(vocoder.stream([]))
+    with pytest.raises(MelError, match="1 utterances, the first one had 2"):
+        list(vocoder.stream([mel, mel[:1]]))
+    with pytest.raises(MelError, match="not finite"):
+        list(vocoder.stream([mel, mel / 0]))
+    with pytest.raises(ValueError, match="at least one"):
+        list(vocoder.stream(mel, frames=0))
 
 
 @pytest.mark.parametrize("name", [name for name, case in VOCODERS.items() if case.vocoder != "wavenet"])
