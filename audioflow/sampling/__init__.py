@@ -1,6 +1,14 @@
 """Engines for whatever is sequential, and noise from a seed."""
 
-from audioflow.sampling.autoregressive import CPU_ENGINES, ENGINES, Engine, Progress, sample_cached, sample_naive
+from audioflow.sampling.autoregressive import (
+    CPU_ENGINES,
+    ENGINES,
+    Engine,
+    Progress,
+    cpu_sampler,
+    sample_cached,
+    sample_naive,
+)
 from audioflow.sampling.noise import batch_noise, utterance_noise
 
 __all__ = [
@@ -9,6 +17,7 @@ __all__ = [
     "Engine",
     "Progress",
     "batch_noise",
+    "cpu_sampler",
     "sample_cached",
     "sample_naive",
     "utterance_noise",

@@ -8,7 +8,7 @@ each layer's past in rings, so that a step costs one column of the network. ``cp
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from torch import Tensor
 from audioflow.distributions import OutputLaw
 from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.wavenet import CausalWaveNet
+
+if TYPE_CHECKING:
+    from audioflow.sampling.cpu.engine import Sampler
 
 log = logging.getLogger(__name__)
 
@@ -155,23 +158,53 @@ def _samples(cond: Tensor | FrameFeatures) -> Tensor:
 
 def _compiled(precision: Literal["float32", "int16"], *args: Any, **options: Any) -> Tensor:
     """The compiled loop; ``cached`` where it cannot be compiled."""
+    engine = _compiled_engine()
+    made: Tensor
+    if engine is None:
+        made = sample_cached(*args, **options)
+    else:
+        made = engine.sample_cpu(*args, **options, precision=precision)
+    return made
+
+
+def cpu_sampler(
+    engine: str,
+    network: CausalWaveNet,
+    law: OutputLaw,
+    batch: int,
+    speaker: Tensor | None,
+    temperature: float,
+    preemphasis: float,
+) -> "Sampler | None":
+    """The compiled loop, to be run stretch by stretch; ``None`` where it cannot be compiled."""
+    module = _compiled_engine()
+    if module is None:
+        return None
+    precision = "int16" if engine == "cpu-int16" else "float32"
+    options = {"temperature": temperature, "preemphasis": preemphasis, "precision": precision}
+    sampler: Sampler = module.Sampler(network, law, batch, speaker=speaker, **options)
+    return sampler
+
+
+def _compiled_engine() -> Any:
+    """The module of the compiled loop, once it is known to compile; ``None`` otherwise, and a warning."""
     try:
         # The compiler takes half a second to load.
         from numba.core.errors import NumbaError  # noqa: PLC0415
 
-        from audioflow.sampling.cpu.engine import sample_cpu  # noqa: PLC0415
+        from audioflow.sampling.cpu import engine  # noqa: PLC0415
     except ImportError as error:
-        return _not_compiled(error, *args, **options)
+        return _not_compiled(error)
     try:
-        return sample_cpu(*args, **options, precision=precision)
+        engine.compile_once()
     except NumbaError as error:
-        return _not_compiled(error, *args, **options)
+        return _not_compiled(error)
+    return engine
 
 
-def _not_compiled(error: Exception, *args: Any, **options: Any) -> Tensor:
+def _not_compiled(error: Exception) -> None:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     log.warning("The engine cpu cannot be compiled here (%s), so the slower engine cached is used.", reason)
-    return sample_cached(*args, **options)
 
 
 ENGINES: dict[str, Engine] = {

@@ -49,6 +49,7 @@ class Job:
         engine: one of the vocoder's.
         speaker: speaker numbers ``[B]``.
         frames: mel frames of a piece, or ``None`` for as many as suit the model.
+        streams: whether pieces are wanted as early as can be.
     """
 
     noise: NoiseWindow
@@ -56,6 +57,7 @@ class Job:
     engine: str
     speaker: Tensor | None
     frames: int | None
+    streams: bool
 
 
 class Vocoder(nn.Module, ABC):
@@ -223,7 +225,7 @@ class Vocoder(nn.Module, ABC):
         if first is None:
             raise MelError("There is no mel to be turned into speech.")
         source = MelWindow(self._checked(chain([first], pieces), first.shape[0]))
-        job = self._job(temperature, engine, speaker, _seeds(seed, first.shape[0]), None, frames)
+        job = self._job(temperature, engine, speaker, _seeds(seed, first.shape[0]), None, frames, streams=True)
         for x in self._pieces(source, None, job, None):
             yield x[:, 0].clamp(-1.0, 1.0)
 
@@ -234,7 +236,7 @@ class Vocoder(nn.Module, ABC):
 
     @property
     def piece_frames(self) -> int:
-        """Mel frames of a piece of :meth:`stream` by default: a twentieth of a second."""
+        """Mel frames of a piece of :meth:`stream` by default: a twentieth of a second, or growing from there."""
         return max(1, round(0.05 * self.contract.sample_rate / self.contract.hop_length))
 
     def _checked(self, pieces: Iterable[Tensor], batch: int) -> Iterator[Tensor]:
@@ -257,15 +259,17 @@ class Vocoder(nn.Module, ABC):
         seeds: Sequence[int],
         steps: Sequence[int] | None,
         frames: int | None = None,
-    ) -> "Job":
+        *,
+        streams: bool = False,
+    ) -> Job:
         if not temperature >= 0:
             raise ValueError(f"temperature must not be negative, but is {temperature}")
         mean = self.normalizer.mean
         noise = NoiseWindow(seeds, self.noise_channels, steps, mean.dtype, mean.device)
-        return Job(noise, temperature, self._engine(engine), speaker, frames)
+        return Job(noise, temperature, self._engine(engine), speaker, frames, streams)
 
     def _pieces(
-        self, source: MelWindow, lengths: Tensor | None, job: "Job", progress: Progress | None
+        self, source: MelWindow, lengths: Tensor | None, job: Job, progress: Progress | None
     ) -> Iterator[Tensor]:
         """Audio ``[B, 1, n * hop_length]``, piece by piece; all at once unless a subclass knows better."""
         while not source.ended:
@@ -273,7 +277,7 @@ class Vocoder(nn.Module, ABC):
         yield self._piece(source, lengths, job, progress, 0, source.end)
 
     def _piece(
-        self, source: MelWindow, lengths: Tensor | None, job: "Job", progress: Progress | None, start: int, stop: int
+        self, source: MelWindow, lengths: Tensor | None, job: Job, progress: Progress | None, start: int, stop: int
     ) -> Tensor:
         """Audio of the frames ``start`` to ``stop - 1``, as if there were no others."""
         mel = source.cut(start, stop)

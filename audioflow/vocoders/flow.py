@@ -120,7 +120,7 @@ class FlowVocoder(Vocoder):
     @property
     @override
     def piece_frames(self) -> int:
-        """A piece that is recomputed around its ends by a sixth at most, but never more than ten seconds."""
+        """The longest piece: recomputed around its ends by a sixth at most, but never more than ten seconds."""
         rate = self.contract.sample_rate / self.contract.hop_length
         around = (self.context_frames or 0) + (self.lookahead_frames or 0)
         return max(1, min(max(round(0.05 * rate), 6 * around), round(_LONGEST_PIECE * rate)))
@@ -137,13 +137,17 @@ class FlowVocoder(Vocoder):
         # A piece begins where the whole has the beginning of a group too.
         whole = math.lcm(hop, self.group) // hop
         behind = -(-context // whole) * whole
-        size = -(-(job.frames or self.piece_frames) // whole) * whole
+        largest = job.frames or self.piece_frames
+        # The first piece of a stream is the shortest, to be heard soon, and each is twice as long as the one before.
+        size = super().piece_frames if job.streams and job.frames is None else largest
+        size = -(-size // whole) * whole
         start, end = 0, source.reach(size + ahead)
         while start < end:
             stop = min(start + size, end)
             first, last = max(0, start - behind), min(stop + ahead, end)
             x = self._piece(source, lengths, job, progress, first, last)
             yield x[..., (start - first) * hop : (stop - first) * hop]
+            size = -(-max(size, min(2 * size, largest)) // whole) * whole
             start, end = stop, source.reach(stop + size + ahead)
 
     @override

@@ -68,6 +68,10 @@ class NoiseWindow:
         self._kept = torch.zeros(len(seeds), channels, 0, dtype=dtype, device=device)
         self._first = 0
 
+    def __len__(self) -> int:
+        """Utterances."""
+        return len(self._generators)
+
     def cut(self, start: int, stop: int) -> Tensor:
         """Steps ``start`` to ``stop - 1``, ``[B, channels, stop - start]``; earlier ones are not asked for again."""
         drawn = self._first + self._kept.shape[-1]

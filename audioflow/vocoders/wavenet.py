@@ -1,5 +1,6 @@
 """The autoregressive WaveNet vocoder: each sample drawn from a law that the samples before it decide."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -17,15 +18,20 @@ from audioflow.distributions import (
     OutputLaw,
 )
 from audioflow.flows import Bijection, CausalAffine, Chain, Preemphasis
+from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.masks import full_precision, masked, repeat_mask
 from audioflow.nets.upsample import Upsampler, UpsamplerName, lowest_rate, make_upsampler
 from audioflow.nets.wavenet import CausalWaveNet
-from audioflow.sampling import CPU_ENGINES, ENGINES, Progress
-from audioflow.vocoders.base import Given, Vocoder, settings_of
+from audioflow.sampling import CPU_ENGINES, ENGINES, Progress, cpu_sampler
+from audioflow.vocoders.base import Given, Job, Vocoder, settings_of
+from audioflow.vocoders.pieces import MelWindow
 
 Head = Literal["gaussian", "gaussian_mixture", "logistic_mixture", "mu_law"]
 Positive = Annotated[int, Field(ge=1, le=4096)]
 Count = Annotated[int, Field(ge=0, le=4096)]
+
+_LONGEST_PIECE = 10.0
+"""Seconds that are made in one go, of an utterance by itself."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +168,44 @@ class WaveNet(Vocoder):
     def usable_engines(self) -> tuple[str, ...]:
         compiled = self.network.end.weight.device.type == "cpu" and self.network.end.weight.dtype == torch.float32
         return tuple(name for name in self.engines if compiled or name not in CPU_ENGINES)
+
+    @property
+    @override
+    def lookahead_frames(self) -> int | None:
+        return max(1, self.upsampler.frame_context)
+
+    @override
+    def _pieces(
+        self, source: MelWindow, lengths: Tensor | None, job: Job, progress: Progress | None
+    ) -> Iterator[Tensor]:
+        size = job.frames or self.piece_frames
+        if not job.streams:
+            # What can be made in one go is, by several threads; a long utterance by itself shall not fill the memory.
+            size = round(_LONGEST_PIECE * self.contract.sample_rate / self.contract.hop_length)
+            source.reach(2 * size)
+        sampler = None
+        if job.engine in CPU_ENGINES and (job.streams or (len(job.noise) == 1 and not source.ended)):
+            voices = self._voices(job.speaker, len(job.noise))
+            sampler = cpu_sampler(
+                job.engine, self.network, self.law, len(job.noise), voices, job.temperature, self.preemphasis
+            )
+        if sampler is None:
+            yield from super()._pieces(source, lengths, job, progress)
+            return
+        hop, around = self.contract.hop_length, self.lookahead_frames or 0
+        start, end = 0, source.reach(size + around)
+        while start < end:
+            stop, first = min(start + size, end), max(0, start - around)
+            given = self._given(source.cut(first, min(stop + around, end)), None, None)
+            steps = slice((start - first) * hop, (stop - first) * hop)
+            cond = lowest_rate(self.upsampler, given.mel)
+            at = start - first if isinstance(cond, FrameFeatures) else steps.start
+            noise = job.noise.cut(start * hop, stop * hop)
+            for made in sampler.draw(cond, given.level[..., steps], noise, at):
+                yield torch.from_numpy(made)[:, None]
+                if progress is not None:
+                    progress(made.shape[1])
+            start, end = stop, source.reach(stop + size + around)
 
     @override
     def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> None:

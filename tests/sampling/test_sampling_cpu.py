@@ -9,6 +9,7 @@ from laws.models import WAVENETS, make_vocoder
 from numba.core.errors import TypingError
 
 from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.upsample import TransposedUpsampler
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import ENGINES, sample_cached, sample_naive
 from audioflow.sampling.cpu import conditioning, engine, lanes, weights
@@ -163,13 +164,52 @@ def test_where_it_cannot_be_compiled_the_cached_engine_does_it(monkeypatch, capl
     def fails(*_args, **_options):
         raise TypingError("no such type\nand a long explanation")
 
-    monkeypatch.setattr(engine, "sample_cpu", fails)
+    monkeypatch.setattr(engine, "compile_once", fails)
     vocoder = make_vocoder("wavenet-gaussian-kernel-2")
     given = material(vocoder, 2)
     with caplog.at_level(logging.WARNING):
         made = ENGINES["cpu"](vocoder.network, vocoder.law, **given)
     assert torch.equal(made, sample_cached(vocoder.network, vocoder.law, **given))
     assert "no such type), so the slower engine cached is used" in caplog.text
+    whole = vocoder.float().synthesize(torch.zeros(1, vocoder.contract.n_mels, 3), engine="cached")
+    pieces = list(vocoder.stream(torch.zeros(1, vocoder.contract.n_mels, 3), engine="cpu"))
+    assert [torch.equal(piece, whole) for piece in pieces] == [True]
+
+
+@pytest.mark.parametrize("upsampler", ["interpolate", "transposed"])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_stream_is_the_whole(upsampler, frames):
+    """The state goes from piece to piece, and each is made of the frames that are known then."""
+    vocoder = make_vocoder("wavenet-mu_law-kernel-3-speakers").float()
+    if upsampler == "transposed":
+        vocoder.upsampler = TransposedUpsampler(
+            vocoder.contract.n_mels, vocoder.config["cond_channels"], vocoder.contract.hop_length
+        )
+    mel = torch.randn(2, vocoder.contract.n_mels, 11, generator=torch.Generator().manual_seed(0))
+    speaker = torch.tensor([1, 0])
+    whole = vocoder.synthesize(mel, speaker=speaker)
+    given = []
+
+    def arriving():
+        for frame in mel.split(1, dim=-1):
+            given.append(frame)
+            yield frame
+
+    pieces = vocoder.stream(arriving(), speaker=speaker, frames=frames)
+    first = next(pieces)
+    assert len(given) == frames + vocoder.lookahead_frames
+    torch.testing.assert_close(torch.cat([first, *pieces], dim=-1), whole, atol=1e-5, rtol=0)
+
+
+def test_a_long_utterance_is_made_in_pieces(monkeypatch):
+    vocoder = make_vocoder("wavenet-gaussian-kernel-2").float()
+    mel = torch.randn(1, vocoder.contract.n_mels, 30, generator=torch.Generator().manual_seed(0))
+    whole, done = vocoder.synthesize(mel), []
+    rate = vocoder.contract.sample_rate / vocoder.contract.hop_length
+    monkeypatch.setattr("audioflow.vocoders.wavenet._LONGEST_PIECE", 7 / rate)
+    torch.testing.assert_close(vocoder.synthesize(mel, progress=done.append), whole, atol=1e-5, rtol=0)
+    hop = vocoder.contract.hop_length
+    assert done == [7 * hop] * 4 + [2 * hop]
 
 
 def test_auto_is_the_compiled_loop_in_float32_only():

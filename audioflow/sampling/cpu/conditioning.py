@@ -28,7 +28,12 @@ class Conditioning(NamedTuple):
 
 
 def conditioning(
-    network: CausalWaveNet, sizes: Sizes, cond: Tensor | FrameFeatures | None, speaker: Tensor | None, batch: int
+    network: CausalWaveNet,
+    sizes: Sizes,
+    cond: Tensor | FrameFeatures | None,
+    speaker: Tensor | None,
+    batch: int,
+    first: int = 0,
 ) -> Iterator[Conditioning]:
     """Blocks one after another, the last one longer than what is left where frames run out.
 
@@ -38,6 +43,10 @@ def conditioning(
         cond: features at the rate of samples or of frames; ``None`` for none, in blocks without end.
         speaker: embeddings ``[B, S]``.
         batch: utterances.
+        first: the frame, or sample, of ``cond`` to begin with.
+
+    Raises:
+        ValueError: the conditioning has other channels than the network's.
     """
     bias = _steady(network, sizes, cond, speaker, batch)
     if cond is None or network.stack.condition is None:
@@ -49,10 +58,13 @@ def conditioning(
     alone = torch.tensor([[0.0, 1.0, 0.0]])
     weight = (cond.weight if isinstance(cond, FrameFeatures) else alone).detach().float().numpy()
     matrix = condition_matrix(network, sizes)
+    if features.shape[:2] != (batch, len(matrix) * batch // bias.size):
+        # The compiled loop does not look where an array ends.
+        raise ValueError(f"conditioning {list(features.shape)} is not that of {batch} utterances for this network")
     channels, count = features.shape[1], max(1, min(STEPS // len(weight), NUMBERS // bias.size))
     # The zeros before the first frame and after the last are zero when projected, for the bias comes later.
     around = functional.pad(features.detach().float(), (1, 1)).permute(2, 0, 1)
-    for start in range(0, features.shape[-1], count):
+    for start in range(first, features.shape[-1], count):
         frames = around[start : start + count + 2].contiguous().numpy()
         projected = np.empty(len(frames) * bias.size, np.float32)
         project(matrix, channels, frames.reshape(-1), projected)

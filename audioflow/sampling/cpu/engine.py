@@ -1,8 +1,8 @@
 """The engine ``cpu``: an autoregressive WaveNet in a compiled loop."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import cache
 from threading import Lock
 
 import numpy as np
@@ -54,22 +54,29 @@ def sample_cpu(
     Raises:
         TypeError: the loop does not know the law.
     """
-    sizes = sizes_of(network, precision)
     batch, _, steps = noise.shape
-    job = _Job(sizes, weights_of(network, sizes), law_numbers(law, temperature), float(preemphasis))
-    levels = level.float().expand(batch, -1, steps)[:, 0].numpy()
-    prepared = prepared_noise(law, noise)
+    levels = level.expand(batch, -1, steps)
     audio = np.zeros((batch, steps), np.float32)
     done = _Progress(progress, batch)
+    network_as_read = weights_of(network, sizes_of(network, precision))
 
     def work(rows: slice) -> None:
-        # Each thread has its own inference mode.
-        with torch.inference_mode():
-            own = None if speaker is None else speaker[rows]
-            blocks = conditioning(network, sizes, rows_of(cond, rows), own, rows.stop - rows.start)
-            given = (levels[rows], prepared[:, rows], audio[rows])
-            for count in job.run(blocks, *given):
-                done.add(count, rows.stop - rows.start)
+        own = None if speaker is None else speaker[rows]
+        sampler = Sampler(
+            network,
+            law,
+            rows.stop - rows.start,
+            speaker=own,
+            temperature=temperature,
+            preemphasis=preemphasis,
+            precision=precision,
+            weights=network_as_read,
+        )
+        start = 0
+        for made in sampler.draw(rows_of(cond, rows), levels[rows], noise[rows]):
+            audio[rows, start : start + made.shape[1]] = made
+            start += made.shape[1]
+            done.add(made.shape[1], rows.stop - rows.start)
 
     tiles = list(_tiles(batch, torch.get_num_threads()))
     with ThreadPoolExecutor(min(len(tiles), torch.get_num_threads())) as pool:
@@ -78,67 +85,121 @@ def sample_cpu(
     return torch.from_numpy(audio).to(noise.dtype)[:, None]
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What is the same for all utterances."""
+class Sampler:
+    """Draws from a WaveNet and remembers where it is, so that an utterance can be made stretch by stretch.
 
-    sizes: Sizes
-    weights: Weights
-    law: LawNumbers
-    preemphasis: float
+    Args:
+        network: see :class:`audioflow.sampling.Engine`.
+        law: see there.
+        batch: utterances.
+        speaker: see there.
+        temperature: see there.
+        preemphasis: see there.
+        precision: see :func:`sample_cpu`.
+        weights: what :func:`audioflow.sampling.cpu.weights.weights_of` makes of the network, where it is known.
 
-    def run(
-        self, blocks: Iterable[Conditioning], level: np.ndarray, noise: np.ndarray, audio: np.ndarray
-    ) -> Iterator[int]:
-        """Draw ``audio [B, T]`` block by block, in place; numbers of steps done."""
-        batch, steps = audio.shape
-        state, start = self._silence(batch), 0
-        for told in blocks:
+    Raises:
+        TypeError: the loop does not know the law.
+    """
+
+    def __init__(
+        self,
+        network: CausalWaveNet,
+        law: OutputLaw,
+        batch: int,
+        *,
+        speaker: Tensor | None = None,
+        temperature: float = 1.0,
+        preemphasis: float = 0.0,
+        precision: Precision = "float32",
+        weights: Weights | None = None,
+    ) -> None:
+        self._network, self._law, self._speaker, self._batch = network, law, speaker, batch
+        self._sizes = sizes_of(network, precision)
+        self._weights = weights_of(network, self._sizes) if weights is None else weights
+        self._numbers = law_numbers(law, temperature)
+        self._preemphasis = float(preemphasis)
+        self._state = _silence(self._sizes, self._weights, batch)
+
+    def draw(
+        self, cond: Tensor | FrameFeatures | None, level: Tensor, noise: Tensor, first: int = 0
+    ) -> Iterator[np.ndarray]:
+        """The next samples ``[B, n]``, as many in all as there are steps of noise.
+
+        Args:
+            cond: conditioning of these steps. Features of frames may hold more on either side, for the interpolation.
+            level: log standard deviation, ``[B, 1, T]``.
+            noise: ``[B, N, T]``.
+            first: the frame, or sample, of ``cond`` that the first step is in.
+
+        Raises:
+            ValueError: the shapes do not fit together.
+        """
+        # A thread has its own inference mode.
+        with torch.inference_mode():
+            given = prepared_noise(self._law, noise)
+            levels = level[:, 0].float().numpy()
+            batch, steps = levels.shape
+            if batch != self._batch or noise.shape != (batch, self._law.noise_channels, steps):
+                raise ValueError(f"noise {list(noise.shape)} and level {list(level.shape)} do not fit the sampler")
+            blocks = conditioning(self._network, self._sizes, cond, self._speaker, batch, first)
+        start = 0
+        while start < steps:
+            with torch.inference_mode():
+                told = next(blocks)
             stop = min(steps, start + told.steps)
-            longest = state.inputs.shape[1]
-            room = np.zeros((batch, stop - start), np.float32)
-            state = state._replace(inputs=np.concatenate([state.inputs, room], axis=1))
-            here = np.zeros((batch, stop - start), np.float32)
-            block = Block(
-                told.frames,
-                told.weight,
-                told.bias,
-                np.ascontiguousarray(level[:, start:stop]),
-                np.ascontiguousarray(noise[..., start:stop]),
-                here,
-            )
-            run(self.sizes, self.weights, self.law, state, block, self.preemphasis)
-            audio[:, start:stop] = here
-            state = state._replace(inputs=np.ascontiguousarray(state.inputs[:, -longest:]))
-            yield stop - start
+            yield self._run(told, levels[:, start:stop], given[..., start:stop])
             start = stop
-            if start == steps:
-                return
 
-    def _silence(self, batch: int) -> State:
-        sizes = self.sizes
-        slots = (sizes.taps - 1) * self.weights.dilations
-        ends = np.cumsum(slots * batch * sizes.channels)
-        longest = max(sizes.front_taps, sizes.linear_taps)
-        silent = (sizes.classes - 1) // 2 if sizes.classes else 0
+    def _run(self, told: Conditioning, level: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        state, steps = self._state, level.shape[1]
+        longest = state.inputs.shape[1]
+        room = np.zeros((len(level), steps), np.float32)
+        state = state._replace(inputs=np.concatenate([state.inputs, room], axis=1))
+        audio = np.zeros_like(room)
+        level, noise = np.ascontiguousarray(level), np.ascontiguousarray(noise)
+        block = Block(told.frames, told.weight, told.bias, level, noise, audio)
+        run(self._sizes, self._weights, self._numbers, state, block, self._preemphasis)
+        self._state = state._replace(inputs=np.ascontiguousarray(state.inputs[:, -longest:]))
+        return audio
 
-        def room(width: int) -> np.ndarray:
-            return np.zeros(batch * width, np.float32)
 
-        return State(
-            inputs=np.full((batch, longest), silent, np.float32),
-            before=room(1),
-            rings=np.zeros(int(ends[-1]), np.float32),
-            ring_starts=np.concatenate([[0], ends[:-1]]),
-            slots=np.zeros(sizes.layers, np.int64),
-            running=room(sizes.out_width),
-            sums=room(sizes.conv_width),
-            gated=room(sizes.gates),
-            outputs=room(sizes.out_width),
-            skips=room(sizes.skips),
-            hidden=room(sizes.hidden_width),
-            params=room(sizes.end_width),
-        )
+@cache
+def compile_once() -> None:
+    """Compile the loop, or read what was compiled before, by drawing one sample of the smallest network.
+
+    Raises:
+        NumbaError: it cannot be compiled.
+    """
+    network = CausalWaveNet(1, 2, 1, 1, 1, 1, 1)
+    one = torch.zeros(1, 1, 1)
+    for _ in Sampler(network, Gaussian(), 1).draw(one, one, one):
+        pass
+
+
+def _silence(sizes: Sizes, weights: Weights, batch: int) -> State:
+    slots = (sizes.taps - 1) * weights.dilations
+    ends = np.cumsum(slots * batch * sizes.channels)
+    longest = max(sizes.front_taps, sizes.linear_taps)
+    silent = (sizes.classes - 1) // 2 if sizes.classes else 0
+
+    def room(width: int) -> np.ndarray:
+        return np.zeros(batch * width, np.float32)
+
+    return State(
+        inputs=np.full((batch, longest), silent, np.float32),
+        before=room(1),
+        rings=np.zeros(int(ends[-1]), np.float32),
+        ring_starts=np.concatenate([[0], ends[:-1]]),
+        slots=np.zeros(sizes.layers, np.int64),
+        running=room(sizes.out_width),
+        sums=room(sizes.conv_width),
+        gated=room(sizes.gates),
+        outputs=room(sizes.out_width),
+        skips=room(sizes.skips),
+        hidden=room(sizes.hidden_width),
+        params=room(sizes.end_width),
+    )
 
 
 class _Progress:
