@@ -8,11 +8,12 @@ import torch
 from laws.models import WAVENETS, make_vocoder
 from numba.core.errors import TypingError
 
+from audioflow.compiled import lanes
 from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.upsample import TransposedUpsampler
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import ENGINES, sample_cached, sample_naive
-from audioflow.sampling.cpu import conditioning, engine, lanes, weights
+from audioflow.sampling.cpu import conditioning, engine, weights
 from audioflow.sampling.cpu.engine import sample_cpu
 
 STEPS, HOP = 48, 4

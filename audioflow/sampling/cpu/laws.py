@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from audioflow.sampling.cpu.lanes import compiled
+from audioflow.compiled.lanes import compiled
 
 GAUSSIAN, GAUSSIAN_MIXTURE, LOGISTIC_MIXTURE, MU_LAW = range(4)
 GRID = 2.0**15

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from audioflow.sampling.cpu.lanes import LANES, Lanes, compiled, fma, gated, inlined, larger, load, splat, store
+from audioflow.compiled.lanes import LANES, Lanes, compiled, fma, gated, inlined, larger, load, splat, store
 from audioflow.sampling.cpu.laws import LawNumbers, draw, seen
 from audioflow.sampling.cpu.vectors import product_4x1, product_4x4, product_8x1
 

@@ -21,7 +21,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from audioflow.sampling.cpu.lanes import (
+from audioflow.compiled.lanes import (
     FLOATS,
     LANES,
     WORDS,

@@ -19,6 +19,7 @@ LANES = 16
 
 FLOATS = ir.VectorType(ir.FloatType(), LANES)
 WORDS = ir.VectorType(ir.IntType(32), LANES)
+HALVES = ir.VectorType(ir.IntType(16), LANES)
 
 _LOG2_E = np.float32(1.4426950408889634)
 _LN2_HIGH, _LN2_LOW = np.float32(-0.693359375), np.float32(2.12194440e-4)
@@ -81,6 +82,36 @@ def store(_typing: Any, array: Any, index: Any, value: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         store_vector(builder, data_of(context, builder, signature.args[0], args[0]), args[1], args[2])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes), generate
+
+
+@_typed
+def load_half(_typing: Any, array: Any, index: Any) -> Any:
+    """The same of bfloat16 numbers, which stand in an array of 16-bit whole numbers."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = data_of(context, builder, signature.args[0], args[0])
+        words = builder.zext(load_vector(builder, data, args[1], HALVES, align=2), WORDS)
+        return builder.bitcast(builder.shl(words, ir.Constant(WORDS, [16] * LANES)), FLOATS)
+
+    return lanes(array, types.intp), generate
+
+
+@_typed
+def store_half(_typing: Any, array: Any, index: Any, value: Any) -> Any:
+    """The same of bfloat16 numbers, rounded to the nearest, to the even one of two."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def all_lanes(number: int) -> Any:
+            return ir.Constant(WORDS, [number] * LANES)
+
+        words = builder.bitcast(args[2], WORDS)
+        last = builder.and_(builder.lshr(words, all_lanes(16)), all_lanes(1))
+        rounded = builder.lshr(builder.add(builder.add(words, all_lanes(0x7FFF)), last), all_lanes(16))
+        data = data_of(context, builder, signature.args[0], args[0])
+        store_vector(builder, data, args[1], builder.trunc(rounded, HALVES), align=2)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lanes), generate
@@ -179,16 +210,16 @@ def data_of(context: Any, builder: Any, kind: Any, array: Any) -> Any:
     return context.make_array(kind)(context, builder, array).data
 
 
-def load_vector(builder: Any, pointer: Any, index: Any, kind: Any) -> Any:
+def load_vector(builder: Any, pointer: Any, index: Any, kind: Any, align: int = 4) -> Any:
     """Sixteen numbers from ``pointer[index]`` on."""
     loaded = builder.load(builder.bitcast(builder.gep(pointer, [index]), kind.as_pointer()))
-    loaded.align = 4
+    loaded.align = align
     return loaded
 
 
-def store_vector(builder: Any, pointer: Any, index: Any, value: Any) -> None:
+def store_vector(builder: Any, pointer: Any, index: Any, value: Any, align: int = 4) -> None:
     """Write sixteen numbers from ``pointer[index]`` on."""
-    builder.store(value, builder.bitcast(builder.gep(pointer, [index]), FLOATS.as_pointer()), align=4)
+    builder.store(value, builder.bitcast(builder.gep(pointer, [index]), value.type.as_pointer()), align=align)
 
 
 def splat_vector(builder: Any, number: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Compiled code for what torch has no one operation for: vector values (``lanes``), and gates (``gate``)."""
