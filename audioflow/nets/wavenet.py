@@ -1,7 +1,8 @@
 """Two networks around the gated stack: one that may look at the past only, and one that sees both sides."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -163,6 +164,33 @@ class CausalWaveNet(nn.Module):
     def receptive_field(self) -> int:
         """Number of past samples that reach one output."""
         return max(self.stack.context + self.front.kernel_size[0], self.linear_taps)
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Mapping[str, Any],
+        in_channels: int,
+        out_channels: int,
+        cond_channels: int,
+        layers: int,
+        speaker_channels: int = 0,
+    ) -> "CausalWaveNet":
+        """The network that a recipe describes by ``cycle``, ``residual_channels``, ``gate_channels`` and so on."""
+        return cls(
+            in_channels,
+            out_channels,
+            cond_channels,
+            layers,
+            settings["cycle"],
+            settings["residual_channels"],
+            settings["skip_channels"],
+            settings["kernel_size"],
+            settings["front_kernel_size"],
+            settings["linear_taps"],
+            speaker_channels,
+            settings["gate_channels"] or None,
+            front_relu=settings["front_relu"],
+        )
 
     def project(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None = None) -> Tensor | None:
         """See :meth:`GatedStack.project`."""

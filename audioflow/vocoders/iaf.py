@@ -86,22 +86,8 @@ class IafVocoder(FlowVocoder):
         law = kernel_named(kernel, limit=log_scale_limit or None)
 
         def network() -> CausalConditioner:
-            return CausalConditioner(
-                CausalWaveNet(
-                    1,
-                    law.parameters,
-                    self.folded_cond_channels,
-                    layers,
-                    cycle,
-                    residual_channels,
-                    skip_channels,
-                    kernel_size,
-                    front_kernel_size,
-                    linear_taps,
-                    gate_channels=gate_channels or None,
-                    front_relu=front_relu,
-                )
-            )
+            channels = (1, law.parameters, self.folded_cond_channels)
+            return CausalConditioner(CausalWaveNet.from_settings(self.config, *channels, layers))
 
         # A chain is written from data to noise, so its last member is the flow that sees the noise first.
         self._assemble(Chain(IAF(network(), law) for _ in range(flows)))

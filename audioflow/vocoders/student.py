@@ -119,20 +119,8 @@ class Student(FlowVocoder):
         self.keeps_order = order == "kept"
 
         def flow(number: int, layers: int) -> Bijection:
-            network = CausalWaveNet(
-                1,
-                self.kernel.parameters,
-                self.folded_cond_channels,
-                layers,
-                cycle,
-                residual_channels,
-                skip_channels,
-                kernel_size,
-                front_kernel_size,
-                linear_taps,
-                gate_channels=gate_channels or None,
-                front_relu=front_relu,
-            )
+            outputs = self.kernel.parameters
+            network = CausalWaveNet.from_settings(self.config, 1, outputs, self.folded_cond_channels, layers)
             iaf = IAF(CausalConditioner(network), self.kernel)
             return iaf if self.keeps_order or number % 2 == 0 else TimeReversal(iaf)
 

@@ -142,21 +142,9 @@ class WaveNet(Vocoder):
             overlap=upsample_overlap,
             slope=upsample_slope,
         )
-        self.network = CausalWaveNet(
-            self.law.input_channels,
-            self.law.parameter_channels,
-            cond_channels,
-            layers,
-            cycle,
-            residual_channels,
-            skip_channels,
-            kernel_size,
-            front_kernel_size,
-            linear_taps,
-            speaker_channels if speakers else 0,
-            gate_channels or None,
-            front_relu=front_relu,
-        )
+        channels = (self.law.input_channels, self.law.parameter_channels, cond_channels)
+        voices = speaker_channels if speakers else 0
+        self.network = CausalWaveNet.from_settings(self.config, *channels, layers, voices)
 
     @property
     @override
