@@ -14,6 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constr
 PEERS := waveglow==22.12.28 wavenet-vocoder==0.1.1
 DENSITY_VENV ?= .venv-density
 DENSITY_ARGS ?=
+BENCH_ARGS ?=
 DENSITY := $(DENSITY_VENV)/.installed
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
@@ -43,8 +44,8 @@ format: $(DEV) ## bring the code into the one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(RUN) ## time synthesis and training of every recipe for the bundled speech
-	$(BIN)/python benchmarks/speed.py
+bench: $(RUN) ## time training and every engine of every recipe for the bundled speech (BENCH_ARGS="--batch 1 16")
+	$(BIN)/python -m benchmarks.speed $(BENCH_ARGS)
 
 density: $(DENSITY) ## compare density estimation with zuko, nflows and normflows (hours; DENSITY_ARGS=--quick)
 	$(DENSITY_VENV)/bin/python -m benchmarks.density $(DENSITY_ARGS)
