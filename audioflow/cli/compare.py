@@ -41,6 +41,13 @@ Examples:
     show_default=True,
     help="Length that the naive engine makes.",
 )
+@click.option(
+    "--engines",
+    default="all",
+    show_default=True,
+    metavar="all|auto|NAME,...",
+    help="Of each model all, the fastest, or those that are named.",
+)
 @click.option("--hearing", is_flag=True, help="Also PESQ, STOI, pitch and voicing; needs audioflow[metrics].")
 @speaker_option
 @device_option
@@ -57,6 +64,7 @@ def compare(
     seed: int,
     temperature: float,
     naive_seconds: float,
+    engines: str,
     hearing: bool,
     speaker: int | None,
     device: "DeviceName",
@@ -87,6 +95,7 @@ def compare(
         temperature=temperature,
         speaker=speaker,
         stretch_seconds=naive_seconds,
+        engines=engines if engines in ("all", "auto") else engines.split(","),
         heard=hearing,
         progress=lambda what: click.echo(f"{what} ...", err=True),
         note=lambda what: click.echo(what, err=True),

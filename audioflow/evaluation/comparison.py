@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from audioflow.audio import MelFrontEnd, dequantize, frames_of
-from audioflow.errors import AudioError, MelError
+from audioflow.errors import AudioError, MelError, OptionError
 from audioflow.evaluation.arithmetic import multiply_accumulates
 from audioflow.evaluation.baselines import energy_gaussian_log_prob, energy_gaussian_sample, griffin_lim
 from audioflow.evaluation.environment import describe_machine
@@ -36,6 +36,7 @@ def compare(
     speaker: int | None = None,
     dequantize: bool = True,
     stretch_seconds: float = 0.25,
+    engines: str | Sequence[str] = "all",
     runs: int = 3,
     heard: bool = False,
     progress: Callable[[str], object] = lambda _: None,
@@ -53,12 +54,14 @@ def compare(
         speaker: number of the speaker, for vocoders that know several; the first where none is named.
         dequantize: whether likelihoods are taken with uniform noise of one 16-bit step.
         stretch_seconds: how much the naive engine makes.
+        engines: ``all`` of each vocoder, ``auto`` for the fastest, or names; a vocoder that has none of these is run by
+            its fastest.
         runs: how often a synthesis that is quick is timed; slow ones are timed once.
         heard: whether PESQ, STOI, pitch and voicing are taken too.
         progress: told what is done next.
 
     Raises:
-        OptionError: ``heard`` needs a package that is not installed.
+        OptionError: ``heard`` needs a package that is not installed, or no vocoder has an engine that is named.
         MelError: the vocoders work at different rates.
         AudioError: there is no recording, or one is too short.
     """
@@ -67,6 +70,7 @@ def compare(
     if heard:
         require_packages()
     rate = common_rate(vocoders)
+    chosen = choose_engines(vocoders, engines)
     first = next(iter(vocoders.values()))
     recordings = {name: wav.detach().float().cpu() for name, wav in recordings.items()}
     front_end = MelFrontEnd(first.contract)
@@ -75,10 +79,27 @@ def compare(
     )
     rows = [Row(RECORDING, "-", recordings)]
     for label, vocoder in vocoders.items():
-        rows += _vocoder_rows(bench, label, vocoder)
+        rows += _vocoder_rows(bench, label, vocoder, chosen[label])
     progress("baselines")
     rows += [_griffin_lim_row(bench), _gaussian_row(bench)]
     return Comparison(rows, rate, seed, temperature, dequantize, describe_machine(device_of(first)))
+
+
+def choose_engines(vocoders: Mapping[str, Vocoder], engines: str | Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Engines of each vocoder, by label; see :func:`compare`.
+
+    Raises:
+        OptionError: no vocoder has an engine that is named.
+    """
+    usable = {label: vocoder.usable_engines for label, vocoder in vocoders.items()}
+    if engines == "all":
+        return usable
+    names = [] if engines == "auto" else [engines] if isinstance(engines, str) else list(engines)
+    known = sorted({name for each in usable.values() for name in each})
+    for name in names:
+        if name not in known:
+            raise OptionError(f"None of these models has an engine {name!r}; there are {', '.join(known)}.")
+    return {label: tuple(name for name in each if name in names) or each[:1] for label, each in usable.items()}
 
 
 def common_rate(vocoders: Mapping[str, Vocoder]) -> int:
@@ -155,14 +176,14 @@ class _Bench:
         return timing, wav[0].detach().float().cpu()
 
 
-def _vocoder_rows(bench: _Bench, label: str, vocoder: Vocoder) -> list[Row]:
+def _vocoder_rows(bench: _Bench, label: str, vocoder: Vocoder, engines: Sequence[str]) -> list[Row]:
     bench.progress(f"likelihood of {label}")
     wavs = bench.recordings.values()
     scores = score_many(vocoder, wavs, dequantize=bench.dequantize, seed=bench.seed, speaker=bench.speaker)
     likelihood = pooled(scores)
     parameters = sum(parameter.numel() for parameter in vocoder.parameters())
     rows: list[Row] = []
-    for engine in vocoder.usable_engines:
+    for engine in engines:
         bench.progress(f"synthesis by {label}, engine {engine}")
         if rows and engine in SLOW_ENGINES:
             row = _stretch_row(bench, label, vocoder, engine)

@@ -80,6 +80,7 @@ def compare_checkpoints(
     temperature: float = 1.0,
     speaker: int | None = None,
     stretch_seconds: float = 0.25,
+    engines: str | Sequence[str] = "all",
     overwrite: bool = True,
     heard: bool = False,
     progress: Callable[[str], object] = lambda _: None,
@@ -103,6 +104,7 @@ def compare_checkpoints(
         temperature=temperature,
         speaker=speaker,
         stretch_seconds=stretch_seconds,
+        engines=engines,
         heard=heard,
         progress=progress,
     )

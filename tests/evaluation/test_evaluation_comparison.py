@@ -100,6 +100,22 @@ def test_the_real_models_can_be_compared(speech, contract):
             assert row.difference < 1e-4 < row.audio["it"].std()
 
 
+@pytest.mark.parametrize(
+    ("engines", "made"),
+    [
+        ("auto", [("toy", "parallel"), ("other", "one")]),
+        ("blocks", [("toy", "blocks"), ("other", "one")]),
+        (["two", "naive"], [("toy", "naive"), ("other", "two")]),
+    ],
+)
+def test_engines_can_be_chosen(engines, made, toy_class, speech):
+    class Other(toy_class):
+        engines = ("one", "two")
+
+    found = compare({"toy": toy_class(), "other": Other()}, {"it": speech[:4000]}, engines=engines, runs=1)
+    assert [(row.label, row.engine) for row in found.rows[1:-2]] == made
+
+
 def test_a_model_with_only_a_naive_engine_is_run_on_everything(toy_class, speech):
     class Naive(toy_class):
         engines = ("naive",)
