@@ -48,6 +48,12 @@ Examples:
     metavar="all|auto|NAME,...",
     help="Of each model all, the fastest, or those that are named.",
 )
+@click.option(
+    "--likelihood/--no-likelihood",
+    default=True,
+    show_default=True,
+    help="Whether recordings are scored; students and iaf take minutes for each.",
+)
 @click.option("--hearing", is_flag=True, help="Also PESQ, STOI, pitch and voicing; needs audioflow[metrics].")
 @speaker_option
 @device_option
@@ -65,6 +71,7 @@ def compare(
     temperature: float,
     naive_seconds: float,
     engines: str,
+    likelihood: bool,
     hearing: bool,
     speaker: int | None,
     device: "DeviceName",
@@ -97,6 +104,7 @@ def compare(
         stretch_seconds=naive_seconds,
         engines=engines if engines in ("all", "auto") else engines.split(","),
         heard=hearing,
+        scored=likelihood,
         progress=lambda what: click.echo(f"{what} ...", err=True),
         note=lambda what: click.echo(what, err=True),
     )

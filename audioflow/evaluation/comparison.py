@@ -39,6 +39,7 @@ def compare(
     engines: str | Sequence[str] = "all",
     runs: int = 3,
     heard: bool = False,
+    scored: bool = True,
     progress: Callable[[str], object] = lambda _: None,
 ) -> Comparison:
     """Bring each recording through each vocoder, by each of its engines, and through the baselines.
@@ -58,6 +59,7 @@ def compare(
             its fastest.
         runs: how often a synthesis that is quick is timed; slow ones are timed once.
         heard: whether PESQ, STOI, pitch and voicing are taken too.
+        scored: whether likelihoods are taken, which models that score sample by sample are slow at.
         progress: told what is done next.
 
     Raises:
@@ -75,7 +77,7 @@ def compare(
     recordings = {name: wav.detach().float().cpu() for name, wav in recordings.items()}
     front_end = MelFrontEnd(first.contract)
     bench = _Bench(
-        recordings, front_end, seed, temperature, speaker, dequantize, stretch_seconds, runs, heard, progress
+        recordings, front_end, seed, temperature, speaker, dequantize, stretch_seconds, runs, heard, scored, progress
     )
     rows = [Row(RECORDING, "-", recordings)]
     for label, vocoder in vocoders.items():
@@ -144,6 +146,7 @@ class _Bench:
     stretch_seconds: float
     runs: int
     heard: bool
+    scored: bool
     progress: Callable[[str], object]
 
     def distances(self, audio: dict[str, Tensor]) -> dict[str, float]:
@@ -177,10 +180,12 @@ class _Bench:
 
 
 def _vocoder_rows(bench: _Bench, label: str, vocoder: Vocoder, engines: Sequence[str]) -> list[Row]:
-    bench.progress(f"likelihood of {label}")
-    wavs = bench.recordings.values()
-    scores = score_many(vocoder, wavs, dequantize=bench.dequantize, seed=bench.seed, speaker=bench.speaker)
-    likelihood = pooled(scores)
+    likelihood = None
+    if bench.scored:
+        bench.progress(f"likelihood of {label}")
+        wavs = bench.recordings.values()
+        scores = score_many(vocoder, wavs, dequantize=bench.dequantize, seed=bench.seed, speaker=bench.speaker)
+        likelihood = pooled(scores)
     parameters = sum(parameter.numel() for parameter in vocoder.parameters())
     rows: list[Row] = []
     for engine in engines:

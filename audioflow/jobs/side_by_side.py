@@ -83,6 +83,7 @@ def compare_checkpoints(
     engines: str | Sequence[str] = "all",
     overwrite: bool = True,
     heard: bool = False,
+    scored: bool = True,
     progress: Callable[[str], object] = lambda _: None,
     note: Callable[[str], object] = lambda _: None,
 ) -> Comparison:
@@ -106,6 +107,7 @@ def compare_checkpoints(
         stretch_seconds=stretch_seconds,
         engines=engines,
         heard=heard,
+        scored=scored,
         progress=progress,
     )
     if page is not None:

@@ -130,7 +130,7 @@ OPTIONS = {
     "score wavenet.safetensors good.wav --speaker 1": "this model has no speakers",
     "compare wavenet.safetensors --speaker 0": "this model has no speakers",
     "compare wavenet.safetensors wavenet.safetensors": "named twice",
-    "compare wavenet.safetensors --engines cpu,warp": "None of these models has an engine 'warp'; there are cached, cpu,",
+    "compare wavenet.safetensors --engines cpu,warp": "has an engine 'warp'; there are cached, cpu,",
     "compare wavenet.safetensors --seconds nan": "nan is not a finite number",
     "compare wavenet.safetensors --naive-seconds inf": "inf is not a finite number",
     "demo --out OUT/d --minutes -1": "-1.0 is not in the range",

@@ -116,6 +116,16 @@ def test_engines_can_be_chosen(engines, made, toy_class, speech):
     assert [(row.label, row.engine) for row in found.rows[1:-2]] == made
 
 
+def test_likelihoods_can_be_left_out(toy_class, speech):
+    class Dear(toy_class):
+        def log_prob(self, *_args, **_options):
+            raise AssertionError("it was not to be asked")
+
+    found = compare({"it": Dear()}, {"it": speech[:4000]}, scored=False, runs=1)
+    assert row_of(found, "it", "parallel").likelihood is None
+    assert row_of(found, "energy Gaussian").likelihood is not None
+
+
 def test_a_model_with_only_a_naive_engine_is_run_on_everything(toy_class, speech):
     class Naive(toy_class):
         engines = ("naive",)
