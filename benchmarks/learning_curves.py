@@ -1,8 +1,10 @@
 """Draws the learning curves of training runs from their history files.
 
     python benchmarks/learning_curves.py runs/wavenet runs/glow --out docs/results/curves.png
+    python benchmarks/learning_curves.py runs/student --figures kl stft voicing --out docs/results/curves.png
 
 Training loss is shown as likelihood (its negative), a running median over log lines; held-out likelihood as points.
+With --figures there is a panel for each held-out figure of that name instead, and a line where the teacher itself is.
 """
 
 import argparse
@@ -24,23 +26,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories, or history files")
     parser.add_argument("--out", required=True, type=Path, help="PNG to write")
+    parser.add_argument("--figures", nargs="+", default=[], metavar="NAME", help="held-out figures, a panel for each")
     options = parser.parse_args()
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    axes = figure.subplots()
+    count = max(1, len(options.figures))
+    figure = Figure(figsize=(10 if count == 1 else 4.5 * count, 4.5), layout="constrained")
+    panels = figure.subplots(1, count, squeeze=False)[0]
     for run, colour in zip(options.runs, COLOURS, strict=False):
-        draw(axes, run, colour)
-    axes.set(xlabel="minutes of training", ylabel="log-likelihood, nats per sample (higher is better)")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+        if options.figures:
+            for axes, name in zip(panels, options.figures, strict=True):
+                draw_figure(axes, run, colour, name)
+        else:
+            draw(panels[0], run, colour)
+    for axes in panels:
+        axes.set(xlabel="minutes of training")
+        axes.grid(alpha=0.3)
+    if not options.figures:
+        panels[0].set(ylabel="log-likelihood, nats per sample (higher is better)")
+    panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
     with atomic_path(options.out) as temporary:
         figure.savefig(temporary, dpi=110)
 
 
-def draw(axes: Axes, run: Path, colour: str) -> None:
-    """Draw one run: training as a line, held-out speech as points."""
+def read(run: Path) -> tuple[str, list[dict[str, float]]]:
+    """Name and history of a run."""
     history = run / "history.jsonl" if run.is_dir() else run
     lines = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
-    name = run.name if run.is_dir() else run.stem
+    return run.name if run.is_dir() else run.stem, lines
+
+
+def draw_figure(axes: Axes, run: Path, colour: str, figure: str) -> None:
+    """Draw one held-out figure of a run, and what its teacher reaches."""
+    name, lines = read(run)
+    held_out = [line for line in lines if f"valid_{figure}" in line]
+    minutes = [line["seconds"] / 60 for line in held_out]
+    axes.plot(minutes, [line[f"valid_{figure}"] for line in held_out], "o-", color=colour, markersize=4, label=name)
+    if held_out and f"teacher_{figure}" in held_out[-1]:
+        axes.axhline(held_out[-1][f"teacher_{figure}"], color="0.5", linewidth=1)
+    axes.set(title=figure)
+
+
+def draw(axes: Axes, run: Path, colour: str) -> None:
+    """Draw one run: training as a line, held-out speech as points."""
+    name, lines = read(run)
     training = [(line["seconds"] / 60, -line["loss"]) for line in lines if "loss" in line]
     held_out = [
         (line["seconds"] / 60, line["valid_nats_per_sample"]) for line in lines if "valid_nats_per_sample" in line
