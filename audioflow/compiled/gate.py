@@ -29,7 +29,7 @@ def gate_in_one_pass(sums: Tensor, share: Tensor | None) -> Tensor:
 
 def fits(sums: Tensor, share: Tensor | None) -> bool:
     """Whether :func:`gate_in_one_pass` can be used, and no gradient is wanted."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if torch.is_grad_enabled():
         return False
     return (
         sums.device.type == "cpu"

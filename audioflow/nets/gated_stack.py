@@ -28,9 +28,12 @@ def gated(sums: Tensor, share: Tensor | None = None) -> Tensor:
 
     Without gradients, on a CPU, it is one pass over memory where it can be compiled.
     """
-    if not torch.is_grad_enabled() and (gate := _compiled_gate()) is not None and gate.fits(sums, share):
-        fused: Tensor = gate.gate_in_one_pass(sums, share)
-        return fused
+    # torch.compile fuses by itself, and does not look into compiled code.
+    if not torch.compiler.is_compiling() and not torch.is_grad_enabled():
+        gate = _compiled_gate()
+        if gate is not None and gate.fits(sums, share):
+            fused: Tensor = gate.gate_in_one_pass(sums, share)
+            return fused
     if share is not None:
         sums = sums + share
     a, b = sums.chunk(2, dim=1)
