@@ -179,7 +179,11 @@ class Vocoder(nn.Module, ABC):
         job = self._job(temperature, engine, speaker, seeds, [self._noise_steps(n) for n in frames])
         source = MelWindow([self._finite(mel[..., : max(frames)])])
         rows = None if lengths is None else torch.tensor(frames, device=mel.device)
-        x = torch.cat(list(self._pieces(source, rows, job, progress)), dim=-1)
+        # Pieces that are kept among what is freed again would leave the memory in tatters.
+        x, done = mel.new_zeros(len(frames), 1, max(frames) * self.contract.hop_length, dtype=job.noise.dtype), 0
+        for piece in self._pieces(source, rows, job, progress):
+            x[..., done : done + piece.shape[-1]] = piece
+            done += piece.shape[-1]
         mask = repeat_mask(mask_of(rows, max(frames), x.dtype), self.contract.hop_length)
         if mask is not None:
             # Not a product: what a model feeds itself after an utterance's end need not be finite.

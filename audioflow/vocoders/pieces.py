@@ -64,7 +64,7 @@ class NoiseWindow:
     ) -> None:
         self._generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
         self._steps = steps
-        self._dtype, self._device = dtype, device
+        self.dtype, self._device = dtype, device
         self._kept = torch.zeros(len(seeds), channels, 0, dtype=dtype, device=device)
         self._first = 0
 
@@ -87,4 +87,4 @@ class NoiseWindow:
             length = stop - start if self._steps is None else min(stop, self._steps[row]) - start
             if length > 0:
                 noise[row, :, :length] = torch.from_numpy(generator.standard_normal((length, noise.shape[1]))).t()
-        return noise.to(device=self._device, dtype=self._dtype)
+        return noise.to(device=self._device, dtype=self.dtype)
