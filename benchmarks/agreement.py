@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from audioflow.audio import read_audio
-from audioflow.evaluation.environment import describe_machine
 from audioflow.vocoders import load
+from benchmarks.timing import machine
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,7 +30,7 @@ def main() -> None:
     wav, _ = read_audio(options.recording, contract.sample_rate)
     frames = round(options.seconds * contract.sample_rate / contract.hop_length)
     mel = vocoder.mel(wav[None])[..., :frames]
-    print("\n".join(f"- {name}: {value}" for name, value in describe_machine(torch.device("cpu")).items()), end="\n\n")
+    print(machine(), end="\n\n")
     engines = [engine for engine in reversed(vocoder.usable_engines) if engine != "naive"]
     first, early = None, contract.sample_rate // 10
     print(

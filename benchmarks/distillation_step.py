@@ -16,7 +16,6 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from audioflow.evaluation.environment import describe_machine
 from audioflow.training import Recipe, load_recipe
 from audioflow.training.batches import Batch
 from audioflow.training.objectives import Distillation, Likelihood, Objective
@@ -24,8 +23,7 @@ from audioflow.training.recipe import DistillConfig
 from audioflow.training.teacher import frozen
 from audioflow.vocoders import Vocoder, build
 from audioflow.vocoders.wavenet import WaveNet
-
-from .density.timing import in_turns
+from benchmarks.timing import in_turns, machine
 
 ROUNDS = 5
 TERMS: Mapping[str, dict[str, float]] = {
@@ -49,7 +47,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print("\n".join(f"- {name}: {value}" for name, value in describe_machine(torch.device("cpu")).items()), end="\n\n")
+    print(machine(), end="\n\n")
     steps = make_steps(load_recipe(options.teacher), load_recipe(options.student))
     seconds = in_turns(steps, ROUNDS, warm_up=1)
     first = next(iter(steps))

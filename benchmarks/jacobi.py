@@ -30,10 +30,10 @@ from scipy.signal import lfilter
 from torch import Tensor
 
 from audioflow.audio import read_audio
-from audioflow.evaluation.environment import describe_machine
 from audioflow.flows import MAF
 from audioflow.vocoders import Vocoder, load
 from audioflow.vocoders.wavenet import WaveNet
+from benchmarks.timing import machine
 
 ROOT = Path(__file__).parents[1]
 FITTED_TO = 512
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--newton-samples", type=int, default=128)
     options = parser.parse_args()
     torch.manual_seed(0)
-    print("\n".join(f"- {name}: {value}" for name, value in describe_machine(torch.device("cpu")).items()))
+    print(machine())
     if options.wavenet:
         print("\n| window | tolerance | sweep | sweeps per sample |\n|--:|--:|---|--:|")
         for row in wavenet_rows(options.wavenet, options.samples, options.newton_samples):

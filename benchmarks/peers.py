@@ -10,10 +10,10 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,12 @@ from torch.nn import functional
 
 from audioflow.audio import PRESETS
 from audioflow.evaluation.baselines import griffin_lim
-from audioflow.evaluation.environment import describe_machine
 from audioflow.imports import FORMATS, read_checkpoint, read_settings
 from audioflow.sampling.cpu.vectors import product_4x4, product_8x1
 from audioflow.sampling.cpu.weights import sizes_of
 from audioflow.vocoders import Vocoder, build
 from audioflow.vocoders.wavenet import WaveNet
+from benchmarks.timing import all_turns, in_turns, machine
 
 WAVENET = {"layers": 20, "stacks": 2, "residual_channels": 64, "gate_channels": 128, "skip_out_channels": 64}
 WAVEGLOW = {
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows there too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print("\n".join(f"- {name}: {value}" for name, value in describe_machine(torch.device("cpu")).items()))
+    print(machine())
     print(f"- median of {options.rounds} rounds, in turns\n")
     print("| job | contender | samples/s | ratio to the first | spread |\n|---|---|--:|--:|--:|")
     rows: list[Row] = []
@@ -98,14 +98,7 @@ def main() -> None:
 def timed(job: str, contenders: list[Contender], rounds: int) -> Iterator[Row]:
     """Let each contender run once unmeasured, then all of them in turns."""
     with torch.inference_mode():
-        for contender in contenders:
-            contender.run()
-        seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-        for _ in range(rounds):
-            for contender in contenders:
-                start = time.perf_counter()
-                contender.run()
-                seconds[contender.name].append(time.perf_counter() - start)
+        seconds = all_turns({contender.name: contender.run for contender in contenders}, rounds, warm_up=1)
     speeds = {c.name: c.samples / statistics.median(seconds[c.name]) for c in contenders}
     first = speeds[contenders[0].name]
     for contender in contenders:
@@ -178,13 +171,8 @@ def _wavenet_shares(vocoder: WaveNet, batch: int) -> list[str]:
         weights = np.zeros(rows * 128 // sizes.packed, kind)
         x, sums = np.zeros(128 * 16, np.float32), np.zeros(128 * 16, np.float32)
         work = _only_products_1 if batch == 1 else _only_products_16
-        work(weights, rows, sizes.packed, x, sums, 2)
-        taken = []
-        for _ in range(5):
-            start = time.perf_counter()
-            work(weights, rows, sizes.packed, x, sums, 200)
-            taken.append((time.perf_counter() - start) / 200)
-        seconds = statistics.median(taken)
+        passes = partial(work, weights, rows, sizes.packed, x, sums, 200)
+        seconds = in_turns({precision: passes}, rounds=5, warm_up=1)[precision] / 200
         rate = 2 * rows * 128 * batch / seconds / 1e9
         notes.append(
             f"the gated layers' products alone, {precision}: {batch / seconds:,.0f} samples/s "

@@ -22,10 +22,10 @@ from torch.nn import functional
 from audioflow.audio import read_audio
 from audioflow.corpora import get_corpus
 from audioflow.evaluation.arithmetic import multiply_accumulates
-from audioflow.evaluation.environment import describe_machine
 from audioflow.evaluation.speed import Timing, measure
 from audioflow.training import Recipe, load_recipe
 from audioflow.vocoders import Vocoder, build
+from benchmarks.timing import machine
 
 ROOT = Path(__file__).parents[1]
 BUDGET = 5.0
@@ -74,8 +74,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     ceilings = {dtype: ceiling(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    for name, value in describe_machine(torch.device("cpu")).items():
-        print(f"- {name}: {value}")
+    print(machine())
     for dtype, found in ceilings.items():
         print(f"- best convolution, {dtype}: {found / 1e9:.0f} G multiply-accumulates per second")
     print(f"\n{HEADER}", flush=True)

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import torch
 
-from audioflow.evaluation.environment import describe_machine
 from audioflow.training import load_recipe
 from audioflow.vocoders import Vocoder, build, load
+from benchmarks.timing import machine
 
 ROOT = Path(__file__).parents[1]
 STREAMED = 5.0
@@ -40,7 +40,7 @@ def main() -> None:
         vocoder.synthesize(torch.randn(1, vocoder.contract.n_mels, frames_in(vocoder, options.peak_of)) - 4)
         print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
         return
-    print("\n".join(f"- {name}: {value}" for name, value in describe_machine(torch.device("cpu")).items()), end="\n\n")
+    print(machine(), end="\n\n")
     peaks = "".join(f" MB for {seconds:g} s |" for seconds in options.memory)
     print(f"| model | engine | lookahead, ms | piece, ms | first piece, ms | x real time |{peaks}")
     print("|---|---|--:|--:|--:|--:|" + "--:|" * len(options.memory))

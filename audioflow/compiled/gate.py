@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audioflow.compiled.lanes import LANES, compiled, gated, load, load_half, splat, store, store_half
+from audioflow.compiled.lanes import LANES, compiled, gated, load, load_half, store, store_half
 
 
 def gate_in_one_pass(sums: Tensor, share: Tensor | None) -> Tensor:
@@ -19,11 +19,9 @@ def gate_in_one_pass(sums: Tensor, share: Tensor | None) -> Tensor:
     """
     batch, twice, steps = sums.shape
     result = torch.empty(batch, twice // 2, steps, dtype=sums.dtype)
-    added = torch.zeros(batch, twice, 1, dtype=sums.dtype) if share is None else share.contiguous()
-    constant = added.shape[-1] == 1
-    half = sums.dtype == torch.bfloat16
-    loop = _gate_halves if half else _gate_floats
-    loop(_numbers(sums), _numbers(added), constant, _numbers(result), twice // 2, steps)
+    added = (sums.new_zeros(()) if share is None else share).expand_as(sums).contiguous()
+    loop = _gate_halves if sums.dtype == torch.bfloat16 else _gate_floats
+    loop(_numbers(sums), _numbers(added), _numbers(result), twice // 2, steps)
     return result
 
 
@@ -48,36 +46,23 @@ def _numbers(x: Tensor) -> np.ndarray:
 
 
 @compiled
-def _gate_floats(
-    sums: np.ndarray, added: np.ndarray, constant: bool, result: np.ndarray, gates: int, steps: int
-) -> None:
+def _gate_floats(sums: np.ndarray, added: np.ndarray, result: np.ndarray, gates: int, steps: int) -> None:
     for row in range(len(result) // steps):
-        first = (row // gates) * 2 * gates + row % gates
-        a, b, y = first * steps, (first + gates) * steps, row * steps
+        a, y = ((row // gates) * 2 * gates + row % gates) * steps, row * steps
         for start in range(0, steps, LANES):
             # The last vector overlaps the one before: it makes the same numbers again.
-            t = min(start, steps - LANES)
-            if constant:
-                c, d = splat(added[first]), splat(added[first + gates])
-            else:
-                c, d = load(added, a + t), load(added, b + t)
-            store(result, y + t, gated(load(sums, a + t) + c, load(sums, b + t) + d))
+            i = a + min(start, steps - LANES)
+            j = i + gates * steps
+            filter_, gate = load(sums, i) + load(added, i), load(sums, j) + load(added, j)
+            store(result, y + i - a, gated(filter_, gate))
 
 
 @compiled
-def _gate_halves(
-    sums: np.ndarray, added: np.ndarray, constant: bool, result: np.ndarray, gates: int, steps: int
-) -> None:
-    spread = np.empty(2 * LANES, np.int16)
+def _gate_halves(sums: np.ndarray, added: np.ndarray, result: np.ndarray, gates: int, steps: int) -> None:
     for row in range(len(result) // steps):
-        first = (row // gates) * 2 * gates + row % gates
-        a, b, y = first * steps, (first + gates) * steps, row * steps
-        for i in range(LANES):
-            spread[i], spread[LANES + i] = added[first if constant else 0], added[first + gates if constant else 0]
+        a, y = ((row // gates) * 2 * gates + row % gates) * steps, row * steps
         for start in range(0, steps, LANES):
-            t = min(start, steps - LANES)
-            if constant:
-                c, d = load_half(spread, 0), load_half(spread, LANES)
-            else:
-                c, d = load_half(added, a + t), load_half(added, b + t)
-            store_half(result, y + t, gated(load_half(sums, a + t) + c, load_half(sums, b + t) + d))
+            i = a + min(start, steps - LANES)
+            j = i + gates * steps
+            filter_, gate = load_half(sums, i) + load_half(added, i), load_half(sums, j) + load_half(added, j)
+            store_half(result, y + i - a, gated(filter_, gate))

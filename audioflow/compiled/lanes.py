@@ -46,7 +46,11 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function, once for all runs."""
+    """Compile a function, once for all runs.
+
+    What was compiled is kept beside the function's own file and thrown away when that changes. Who changes a function
+    of another file that is compiled into it removes the ``__pycache__`` there.
+    """
     return njit(cache=True, **_OPTIONS)(function)
 
 

@@ -38,26 +38,25 @@ class FrameFeatures:
         >>> features.projected(torch.tensor([[[10.0]]])).tolist()
         [[[0.0, 10.0, 20.0, 10.0]]]
         """
-        around = functional.conv1d(functional.pad(self.frames, (1, 1)), matrix)
-        neighbours = [around[..., :-2], around[..., 1:-1], around[..., 2:]]
-        weight = self.weight.to(around.dtype)
-        if bias is not None or self.steady is not None:
-            constant = around.new_zeros(()) if bias is None else bias.to(around.dtype)
-            if constant.ndim == 1:
-                constant = constant[:, None]
-            if self.steady is not None:
-                constant = constant + functional.conv1d(self.steady, matrix)
-            # The constant is a fourth neighbour of weight one: it comes with the product, without a pass of its own.
-            neighbours.append(constant.expand_as(neighbours[0]))
-            weight = torch.cat([weight, torch.ones_like(weight[:, :1])], dim=1)
-        return torch.matmul(torch.stack(neighbours, dim=-1), weight.t()).flatten(2)
+        constant = None if bias is None else bias[:, None] if bias.ndim == 1 else bias
+        if self.steady is not None:
+            steady = functional.conv1d(self.steady, matrix)
+            constant = steady if constant is None else constant.to(steady.dtype) + steady
+        return self._interpolated(functional.conv1d(functional.pad(self.frames, (1, 1)), matrix), constant)
 
     def samples(self) -> Tensor:
         """The features themselves, ``[B, C, F * h]``."""
-        around = functional.pad(self.frames, (1, 1))
-        neighbours = torch.stack([around[..., :-2], around[..., 1:-1], around[..., 2:]], dim=-1)
-        cond = torch.matmul(neighbours, self.weight.to(around.dtype).t()).flatten(2)
-        return cond if self.steady is None else cond + self.steady
+        return self._interpolated(functional.pad(self.frames, (1, 1)), self.steady)
+
+    def _interpolated(self, around: Tensor, constant: Tensor | None) -> Tensor:
+        """Samples between frames ``[B, O, F + 2]``, of which the outermost are neighbours only, and a constant."""
+        neighbours = [around[..., :-2], around[..., 1:-1], around[..., 2:]]
+        weight = self.weight.to(around.dtype)
+        if constant is not None:
+            # A fourth neighbour of weight one: it comes with the product, without a pass of its own.
+            neighbours.append(constant.to(around.dtype).expand_as(neighbours[0]))
+            weight = torch.cat([weight, torch.ones_like(weight[:, :1])], dim=1)
+        return torch.matmul(torch.stack(neighbours, dim=-1), weight.t()).flatten(2)
 
     def cut(self, start: int, stop: int) -> "FrameFeatures":
         """Frames ``start - 1`` to ``stop``, for the samples of those from ``start`` on and before ``stop``.

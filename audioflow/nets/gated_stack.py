@@ -137,33 +137,30 @@ class GatedStack(nn.Module):
 
     def project(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None = None) -> Tensor | None:
         """Conditioning of all layers: ``cond [B, M, T]``, ``speaker [B, S]`` -> ``[B, 2 * gate_channels * L, T]``."""
-        voice = None if self.speaker is None or speaker is None else self.speaker(speaker[..., None])
-        if self.condition is None or cond is None:
-            return voice
-        if isinstance(cond, FrameFeatures):
-            bias = bias_of(self.condition)[:, None]
-            return cond.projected(self.condition.weight, bias if voice is None else voice + bias)
-        projected: Tensor = self.condition(cond)
-        return projected if voice is None else projected + voice
+        return next(self._cut(cond, speaker, 1))
 
     def shares(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None = None) -> Iterator[Tensor | None]:
         """The same layer by layer, ``[B, 2 * gate_channels, T]`` each: a long signal needs memory for one at a time.
 
         Features at the frame rate are multiplied there, and interpolated afterwards.
         """
-        voice = None if self.speaker is None or speaker is None else self.speaker(speaker[..., None])
-        weight = None if self.condition is None or cond is None else self.condition.weight
-        for layer in range(len(self.dilations)):
-            rows = slice(2 * self.gate_channels * layer, 2 * self.gate_channels * (layer + 1))
-            share = None if voice is None else voice[:, rows]
-            if weight is not None:
-                bias = self.condition.bias[rows]  # type: ignore[union-attr,index]
-                if isinstance(cond, FrameFeatures):
-                    share = cond.projected(weight[rows], bias if share is None else share + bias[:, None])  # type: ignore[arg-type]
-                else:
-                    projected = functional.conv1d(cond, weight[rows], bias)  # type: ignore[arg-type]
-                    share = projected if share is None else projected + share
-            yield share
+        return self._cut(cond, speaker, len(self.dilations))
+
+    def _cut(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None, parts: int) -> Iterator[Tensor | None]:
+        """What mel and speaker add to the gates of all layers, in so many parts one after another."""
+        voices: Sequence[Tensor | None] = [None] * parts
+        if self.speaker is not None and speaker is not None:
+            voices = self.speaker(speaker[..., None]).chunk(parts, dim=1)
+        if self.condition is None or cond is None:
+            yield from voices
+            return
+        weights, biases = self.condition.weight.chunk(parts), bias_of(self.condition).chunk(parts)
+        for voice, weight, bias in zip(voices, weights, biases, strict=True):
+            if isinstance(cond, FrameFeatures):
+                yield cond.projected(weight, bias if voice is None else voice + bias[:, None])
+            else:
+                projected = functional.conv1d(cond, weight, bias)
+                yield projected if voice is None else projected + voice
 
     def forward(
         self,
@@ -195,15 +192,9 @@ class GatedStack(nn.Module):
             y = output(gated(convolution(x), share))
             if layer < len(self.dilations) - 1:
                 residual, skip = y.split([self.channels, y.shape[1] - self.channels], dim=1)
-                x = x + residual
-                if self.residual_scale != 1:
-                    x = x * self.residual_scale if torch.is_grad_enabled() else x.mul_(self.residual_scale)
-                x = masked(x, mask)
+                x = masked((x + residual) * self.residual_scale, mask)
             else:
                 skip = y
-            if skips is None:
-                skips = skip
-            else:
-                skips = skips + skip if torch.is_grad_enabled() or layer == 1 else skips.add_(skip)
+            skips = skip if skips is None else skips + skip
         assert skips is not None  # noqa: S101  (a stack has at least one layer)
         return masked(skips, mask)

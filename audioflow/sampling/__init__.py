@@ -9,16 +9,18 @@ from audioflow.sampling.autoregressive import (
     sample_cached,
     sample_naive,
 )
-from audioflow.sampling.noise import batch_noise, utterance_noise
+from audioflow.sampling.noise import NoiseWindow, batch_noise, seeds_of, utterance_noise
 
 __all__ = [
     "CPU_ENGINES",
     "ENGINES",
     "Engine",
+    "NoiseWindow",
     "Progress",
     "batch_noise",
     "cpu_sampler",
     "sample_cached",
     "sample_naive",
+    "seeds_of",
     "utterance_noise",
 ]

@@ -16,10 +16,10 @@ from audioflow.audio import MelContract, MelFrontEnd
 from audioflow.errors import MelError
 from audioflow.nets.level import MelLevel
 from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask
-from audioflow.nets.upsample import MelNormalizer
+from audioflow.nets.upsample import MelNormalizer, Upsampler
 from audioflow.nets.weight_norm import fold_weight_norm
-from audioflow.sampling import Progress
-from audioflow.vocoders.pieces import MelWindow, NoiseWindow
+from audioflow.sampling import NoiseWindow, Progress, seeds_of
+from audioflow.vocoders.pieces import MelWindow
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,12 @@ class Vocoder(nn.Module, ABC):
     Attributes:
         name: the name in recipes and checkpoints.
         engines: ways to synthesise, the fastest first.
+        upsampler: from the mel to features at the sample rate.
     """
 
     name: ClassVar[str]
     engines: ClassVar[tuple[str, ...]]
+    upsampler: Upsampler
 
     def __init__(self, contract: MelContract, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -175,7 +177,7 @@ class Vocoder(nn.Module, ABC):
         self._check_mel(mel)
         frames = self._frames(lengths, mel)
         samples = mel.shape[-1] * self.contract.hop_length
-        seeds = _seeds(seed, len(frames))
+        seeds = seeds_of(seed, len(frames))
         job = self._job(temperature, engine, speaker, seeds, [self._noise_steps(n) for n in frames])
         source = MelWindow([self._finite(mel[..., : max(frames)])])
         rows = None if lengths is None else torch.tensor(frames, device=mel.device)
@@ -229,7 +231,7 @@ class Vocoder(nn.Module, ABC):
         if first is None:
             raise MelError("There is no mel to be turned into speech.")
         source = MelWindow(self._checked(chain([first], pieces), first.shape[0]))
-        job = self._job(temperature, engine, speaker, _seeds(seed, first.shape[0]), None, frames, streams=True)
+        job = self._job(temperature, engine, speaker, seeds_of(seed, first.shape[0]), None, frames, streams=True)
         for x in self._pieces(source, None, job, None):
             yield x[:, 0].clamp(-1.0, 1.0)
 
@@ -237,6 +239,11 @@ class Vocoder(nn.Module, ABC):
     def lookahead_frames(self) -> int | None:
         """Mel frames after a piece that have to be known to make it: the latency of :meth:`stream`; ``None``: all."""
         return None
+
+    @property
+    def neighbour_frames(self) -> int:
+        """Mel frames on each side that decide on the conditioning of a frame's samples, and on their loudness."""
+        return max(1, self.upsampler.frame_context)
 
     @property
     def piece_frames(self) -> int:
@@ -276,9 +283,7 @@ class Vocoder(nn.Module, ABC):
         self, source: MelWindow, lengths: Tensor | None, job: Job, progress: Progress | None
     ) -> Iterator[Tensor]:
         """Audio ``[B, 1, n * hop_length]``, piece by piece; all at once unless a subclass knows better."""
-        while not source.ended:
-            source.reach(source.end + 1)
-        yield self._piece(source, lengths, job, progress, 0, source.end)
+        yield self._piece(source, lengths, job, progress, 0, source.reach_end())
 
     def _piece(
         self, source: MelWindow, lengths: Tensor | None, job: Job, progress: Progress | None, start: int, stop: int
@@ -396,14 +401,6 @@ class Vocoder(nn.Module, ABC):
             raise ValueError(f"speaker numbers go from 0 to {embedding.num_embeddings - 1}, unlike {speaker.tolist()}")
         voices: Tensor = embedding(speaker)
         return voices
-
-
-def _seeds(seed: int | Sequence[int], batch: int) -> list[int]:
-    """One for each utterance."""
-    seeds = [seed + index for index in range(batch)] if isinstance(seed, int) else list(seed)
-    if len(seeds) != batch:
-        raise ValueError(f"{len(seeds)} seeds were given for {batch} utterances")
-    return seeds
 
 
 def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:

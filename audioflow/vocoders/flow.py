@@ -16,11 +16,11 @@ from audioflow.flows import ActNorm, Base, Bijection, DiagonalNormal, Flow, Logi
 from audioflow.flows.base import no_log_det
 from audioflow.flows.reshape import squeeze, unsqueeze
 from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask, wide
-from audioflow.nets.upsample import Upsampler, make_upsampler
+from audioflow.nets.upsample import make_upsampler
 from audioflow.sampling import Progress
 from audioflow.sampling.slots import SLOT_ENGINES
 from audioflow.vocoders.base import Given, Job, Vocoder
-from audioflow.vocoders.pieces import MelWindow
+from audioflow.vocoders.pieces import LONGEST_PIECE, MelWindow, stretches
 
 Positive = Annotated[int, Field(ge=1, le=4096)]
 Count = Annotated[int, Field(ge=0, le=4096)]
@@ -30,9 +30,6 @@ CondRate = Literal["sample", "group"]
 
 BF16 = "parallel-bf16"
 """The engine whose layers work in bfloat16; audio and log-determinants stay in float32."""
-
-_LONGEST_PIECE = 10.0
-"""Seconds that a piece has at most: memory does not grow with the length of an utterance."""
 
 _FIRST_UTTERANCES = 8
 """From so many of the first utterances the layers of a flow start that start from data."""
@@ -50,13 +47,11 @@ class FlowVocoder(Vocoder):
 
     Attributes:
         flow: base and bijection over the folded signal ``[B, squeeze, T / squeeze]``.
-        upsampler: from the mel to features at the sample rate.
         group: samples that are scored and generated together: ``squeeze`` times what the bijection needs.
     """
 
     engines: ClassVar[tuple[str, ...]] = ("parallel", BF16)
     flow: Flow
-    upsampler: Upsampler
 
     def __init__(self, contract: MelContract, config: Mapping[str, Any]) -> None:
         super().__init__(contract, config)
@@ -106,15 +101,14 @@ class FlowVocoder(Vocoder):
         if groups is None:
             return None
         samples = (groups + 1) * self.squeeze - 1
-        # The loudness of a sample depends on the frames to its left and right.
-        return math.ceil(samples / self.contract.hop_length) + max(1, self.upsampler.frame_context)
+        return math.ceil(samples / self.contract.hop_length) + self.neighbour_frames
 
     @property
     @override
     def lookahead_frames(self) -> int | None:
         context = self.context_frames
         # To compute so much anew around every piece would be no gain.
-        too_far = context is None or context > _LONGEST_PIECE * self.contract.sample_rate / self.contract.hop_length
+        too_far = context is None or context > LONGEST_PIECE * self.contract.sample_rate / self.contract.hop_length
         return None if too_far else context
 
     @property
@@ -123,7 +117,7 @@ class FlowVocoder(Vocoder):
         """The longest piece: recomputed around its ends by a sixth at most, but never more than ten seconds."""
         rate = self.contract.sample_rate / self.contract.hop_length
         around = (self.context_frames or 0) + (self.lookahead_frames or 0)
-        return max(1, min(max(round(0.05 * rate), 6 * around), round(_LONGEST_PIECE * rate)))
+        return max(1, min(max(round(0.05 * rate), 6 * around), round(LONGEST_PIECE * rate)))
 
     @override
     def _pieces(
@@ -136,19 +130,13 @@ class FlowVocoder(Vocoder):
         hop = self.contract.hop_length
         # A piece begins where the whole has the beginning of a group too.
         whole = math.lcm(hop, self.group) // hop
-        behind = -(-context // whole) * whole
-        largest = job.frames or self.piece_frames
-        # The first piece of a stream is the shortest, to be heard soon, and each is twice as long as the one before.
-        size = super().piece_frames if job.streams and job.frames is None else largest
-        size = -(-size // whole) * whole
-        start, end = 0, source.reach(size + ahead)
-        while start < end:
-            stop = min(start + size, end)
-            first, last = max(0, start - behind), min(stop + ahead, end)
+        behind, largest = (-(-frames // whole) * whole for frames in (context, job.frames or self.piece_frames))
+        # The first piece of a stream is the shortest, to be heard soon.
+        soon = job.streams and job.frames is None
+        size = -(-super().piece_frames // whole) * whole if soon else largest
+        for start, stop, first, last in stretches(source, size, largest, behind, ahead):
             x = self._piece(source, lengths, job, progress, first, last)
             yield x[..., (start - first) * hop : (stop - first) * hop]
-            size = -(-max(size, min(2 * size, largest)) // whole) * whole
-            start, end = stop, source.reach(stop + size + ahead)
 
     @override
     def scored_samples(self, frames: int) -> int:

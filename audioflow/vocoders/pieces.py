@@ -1,10 +1,13 @@
-"""Mel and noise that come and go in order of time, for synthesis in pieces."""
+"""A mel that comes and goes in order of time, and the stretches that are made of it one after another."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
+
+LONGEST_PIECE = 10.0
+"""Seconds that a piece has at most: memory does not grow with the length of an utterance."""
 
 
 class MelWindow:
@@ -27,12 +30,23 @@ class MelWindow:
 
     def reach(self, stop: int) -> int:
         """Wait until frame ``stop - 1`` is there, or until there are no more; the number of frames that have come."""
-        while not self.ended and self.end < stop:
+        return self._take(stop)
+
+    def reach_end(self) -> int:
+        """Wait for all frames; their number."""
+        return self._take(None)
+
+    def _take(self, stop: int | None) -> int:
+        arrived, end = [] if self._kept is None else [self._kept], self.end
+        while not self.ended and (stop is None or end < stop):
             piece = next(self._pieces, None)
             if piece is None:
                 self.ended = True
             else:
-                self._kept = piece if self._kept is None else torch.cat([self._kept, piece], dim=-1)
+                arrived.append(piece)
+                end += piece.shape[-1]
+        if len(arrived) > 1 or self._kept is None:
+            self._kept = torch.cat(arrived, dim=-1) if arrived else None
         return self.end
 
     def cut(self, start: int, stop: int) -> Tensor:
@@ -43,48 +57,28 @@ class MelWindow:
         return self._kept[..., : stop - start]
 
 
-class NoiseWindow:
-    """Standard normal noise of some utterances, the numbers of :func:`audioflow.sampling.batch_noise` in order of time.
+class Stretch(NamedTuple):
+    """Frames ``start`` to ``stop - 1`` are to be made, and ``first`` to ``last - 1`` are given for that."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+def stretches(source: MelWindow, size: int, largest: int, behind: int, ahead: int) -> Iterator[Stretch]:
+    """Go through a mel, waiting for the frames that each stretch needs.
 
     Args:
-        seeds: one for each utterance.
-        channels: numbers for each step.
-        steps: length of each utterance, after which there are zeros; ``None`` for no end.
-        dtype: of the result.
-        device: of the result.
+        source: the mel.
+        size: frames of the first stretch; each is twice as long as the one before.
+        largest: frames of the longest stretch.
+        behind: frames that are needed before a stretch.
+        ahead: frames that are needed after it.
     """
-
-    def __init__(
-        self,
-        seeds: Sequence[int],
-        channels: int,
-        steps: Sequence[int] | None,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> None:
-        self._generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
-        self._steps = steps
-        self.dtype, self._device = dtype, device
-        self._kept = torch.zeros(len(seeds), channels, 0, dtype=dtype, device=device)
-        self._first = 0
-
-    def __len__(self) -> int:
-        """Utterances."""
-        return len(self._generators)
-
-    def cut(self, start: int, stop: int) -> Tensor:
-        """Steps ``start`` to ``stop - 1``, ``[B, channels, stop - start]``; earlier ones are not asked for again."""
-        drawn = self._first + self._kept.shape[-1]
-        if stop > drawn:
-            self._kept = torch.cat([self._kept, self._draw(drawn, stop)], dim=-1)
-        self._kept = self._kept[..., start - self._first :]
-        self._first = start
-        return self._kept[..., : stop - start]
-
-    def _draw(self, start: int, stop: int) -> Tensor:
-        noise = torch.zeros(len(self._generators), self._kept.shape[1], stop - start, dtype=torch.float64)
-        for row, generator in enumerate(self._generators):
-            length = stop - start if self._steps is None else min(stop, self._steps[row]) - start
-            if length > 0:
-                noise[row, :, :length] = torch.from_numpy(generator.standard_normal((length, noise.shape[1]))).t()
-        return noise.to(device=self._device, dtype=self.dtype)
+    start, end = 0, source.reach(size + ahead)
+    while start < end:
+        stop = min(start + size, end)
+        yield Stretch(start, stop, max(0, start - behind), min(stop + ahead, end))
+        size = max(size, min(2 * size, largest))
+        start, end = stop, source.reach(stop + size + ahead)

@@ -149,7 +149,7 @@ class Student(FlowVocoder):
     def lookahead_frames(self) -> int | None:
         if not self.keeps_order:
             return self.context_frames
-        ahead = max(1, self.upsampler.frame_context)
+        ahead = self.neighbour_frames
         if self.denoiser is not None:
             ahead += math.ceil(self.denoiser.context_steps / self.contract.hop_length)
         return ahead

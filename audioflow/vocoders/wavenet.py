@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -20,18 +20,18 @@ from audioflow.distributions import (
 from audioflow.flows import Bijection, CausalAffine, Chain, Preemphasis
 from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.masks import full_precision, masked, repeat_mask
-from audioflow.nets.upsample import Upsampler, UpsamplerName, lowest_rate, make_upsampler
+from audioflow.nets.upsample import UpsamplerName, lowest_rate, make_upsampler
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import CPU_ENGINES, ENGINES, Progress, cpu_sampler
 from audioflow.vocoders.base import Given, Job, Vocoder, settings_of
-from audioflow.vocoders.pieces import MelWindow
+from audioflow.vocoders.pieces import LONGEST_PIECE, MelWindow, stretches
+
+if TYPE_CHECKING:
+    from audioflow.sampling.cpu.engine import Sampler
 
 Head = Literal["gaussian", "gaussian_mixture", "logistic_mixture", "mu_law"]
 Positive = Annotated[int, Field(ge=1, le=4096)]
 Count = Annotated[int, Field(ge=0, le=4096)]
-
-_LONGEST_PIECE = 10.0
-"""Seconds that are made in one go, of an utterance by itself."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,6 @@ class WaveNet(Vocoder):
 
     name: ClassVar[str] = "wavenet"
     engines: ClassVar[tuple[str, ...]] = tuple(ENGINES)
-    upsampler: Upsampler
 
     def __init__(
         self,
@@ -160,7 +159,8 @@ class WaveNet(Vocoder):
     @property
     @override
     def lookahead_frames(self) -> int | None:
-        return max(1, self.upsampler.frame_context)
+        # The other engines make all in one go.
+        return self.neighbour_frames if self.usable_engines[0] in CPU_ENGINES else None
 
     @override
     def _pieces(
@@ -169,22 +169,16 @@ class WaveNet(Vocoder):
         size = job.frames or self.piece_frames
         if not job.streams:
             # What can be made in one go is, by several threads; a long utterance by itself shall not fill the memory.
-            size = round(_LONGEST_PIECE * self.contract.sample_rate / self.contract.hop_length)
-            source.reach(2 * size)
+            size = round(LONGEST_PIECE * self.contract.sample_rate / self.contract.hop_length)
         sampler = None
-        if job.engine in CPU_ENGINES and (job.streams or (len(job.noise) == 1 and not source.ended)):
-            voices = self._voices(job.speaker, len(job.noise))
-            sampler = cpu_sampler(
-                job.engine, self.network, self.law, len(job.noise), voices, job.temperature, self.preemphasis
-            )
+        if job.streams or (len(job.noise) == 1 and source.reach(2 * size) >= 2 * size):
+            sampler = self._sampler(job)
         if sampler is None:
             yield from super()._pieces(source, lengths, job, progress)
             return
-        hop, around = self.contract.hop_length, self.lookahead_frames or 0
-        start, end = 0, source.reach(size + around)
-        while start < end:
-            stop, first = min(start + size, end), max(0, start - around)
-            given = self._given(source.cut(first, min(stop + around, end)), None, None)
+        hop, around = self.contract.hop_length, self.neighbour_frames
+        for start, stop, first, last in stretches(source, size, size, around, around):
+            given = self._given(source.cut(first, last), None, None)
             steps = slice((start - first) * hop, (stop - first) * hop)
             cond = lowest_rate(self.upsampler, given.mel)
             at = start - first if isinstance(cond, FrameFeatures) else steps.start
@@ -193,7 +187,14 @@ class WaveNet(Vocoder):
                 yield torch.from_numpy(made)[:, None]
                 if progress is not None:
                     progress(made.shape[1])
-            start, end = stop, source.reach(stop + size + around)
+
+    def _sampler(self, job: Job) -> "Sampler | None":
+        """The compiled loop at the start of a job, if that is the engine and can be compiled."""
+        if job.engine not in CPU_ENGINES:
+            return None
+        batch = len(job.noise)
+        voices = self._voices(job.speaker, batch)
+        return cpu_sampler(job.engine, self.network, self.law, batch, voices, job.temperature, self.preemphasis)
 
     @override
     def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> None:

@@ -7,11 +7,12 @@ from functools import partial
 
 import torch
 
+from benchmarks.timing import in_turns
+
 from .candidate import Architecture, Candidate, Density, parameters_of
 from .data import Data
 from .fit import Batches, Trainer, Training, fit
 from .report import Result, Row
-from .timing import in_turns
 
 HIDDEN = {"digits": 128, "mel": 256}
 STEPS = {"digits": 1000, "mel": 3000}

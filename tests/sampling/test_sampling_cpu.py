@@ -207,7 +207,7 @@ def test_a_long_utterance_is_made_in_pieces(monkeypatch):
     mel = torch.randn(1, vocoder.contract.n_mels, 30, generator=torch.Generator().manual_seed(0))
     whole, done = vocoder.synthesize(mel), []
     rate = vocoder.contract.sample_rate / vocoder.contract.hop_length
-    monkeypatch.setattr("audioflow.vocoders.wavenet._LONGEST_PIECE", 7 / rate)
+    monkeypatch.setattr("audioflow.vocoders.wavenet.LONGEST_PIECE", 7 / rate)
     torch.testing.assert_close(vocoder.synthesize(mel, progress=done.append), whole, atol=1e-5, rtol=0)
     hop = vocoder.contract.hop_length
     assert done == [7 * hop] * 4 + [2 * hop]

@@ -262,7 +262,23 @@ def test_long_batches_are_made_in_pieces(monkeypatch):
     lengths = torch.tensor([40, 3, 21])
     whole = vocoder.synthesize(mel, lengths, seed=1)
     monkeypatch.setattr(type(vocoder), "piece_frames", 5)
+    made, piece = [], vocoder._piece
+    monkeypatch.setattr(vocoder, "_piece", lambda *given: made.append(given[-2:]) or piece(*given))
     close(vocoder.synthesize(mel, lengths, seed=1), whole)
+    assert len(made) == 8
+    assert made[0] == (0, 5 + vocoder.lookahead_frames)
+    assert made[-1] == (35 - vocoder.context_frames, 40)
+
+
+def test_a_model_that_sees_too_far_is_no_stream(monkeypatch):
+    vocoder = make_vocoder("glow-hop-5")
+    _, mel, _ = material(vocoder, 1, 30)
+    assert vocoder.lookahead_frames == vocoder.context_frames
+    assert len(list(vocoder.stream(mel, frames=8))) > 1
+    frame = vocoder.contract.hop_length / vocoder.contract.sample_rate
+    monkeypatch.setattr("audioflow.vocoders.flow.LONGEST_PIECE", frame * (vocoder.context_frames - 1))
+    assert vocoder.lookahead_frames is None
+    assert len(list(vocoder.stream(mel, frames=8))) == 1
 
 
 def test_a_stream_refuses_what_does_not_fit():

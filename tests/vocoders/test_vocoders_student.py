@@ -92,6 +92,16 @@ def test_padding_changes_nothing_for_a_denoiser():
     close(together[1:, : alone.shape[1]], alone, 1e-10)
 
 
+@pytest.mark.parametrize("frames", [1, 4])
+def test_a_stream_carries_what_the_denoiser_sees(frames):
+    student = denoising(denoiser_layers=4)
+    _, mel = material(student, frames=40)
+    whole = student.synthesize(mel, seed=1)
+    pieces = list(student.stream(mel, seed=1, frames=frames))
+    assert len(pieces) == 40 / frames
+    close(torch.cat(pieces, dim=-1), whole, 1e-9)
+
+
 def test_no_law_of_one_sample_where_flows_run_backwards():
     student = make_vocoder("student-reversed-hop-7")
     assert student.draw(*material(student)).mean is None
