@@ -62,6 +62,10 @@ class OutputLaw(ABC):
         """
         return x * torch.exp(-level)
 
+    def like(self, x: Tensor) -> "OutputLaw":
+        """The same law with whatever tensors it has in the dtype of ``x``, on its device."""
+        return self
+
 
 def soft_floor(raw: Tensor, floor: float) -> Tensor:
     """Smooth ``max(raw, floor)``: ``floor + softplus(raw - floor)``; its gradient never vanishes abruptly."""

@@ -37,5 +37,8 @@ class Mixture(OutputLaw):
     def at_level(self, outputs: Tensor, level: Tensor) -> Tensor:
         """Logits as they are; locations, spread over two standard deviations on either side; log-scales."""
         logits, location, raw = outputs.chunk(3, dim=1)
-        centres = torch.linspace(-2, 2, self.components) if self.components > 1 else torch.zeros(1)
-        return torch.cat([logits, (location + centres.to(location)[:, None]) * torch.exp(level), raw + level], dim=1)
+        # Made where it is needed: a copy from the CPU cannot be part of a CUDA graph.
+        centres = location.new_zeros(1)
+        if self.components > 1:
+            centres = torch.linspace(-2, 2, self.components, dtype=location.dtype, device=location.device)
+        return torch.cat([logits, (location + centres[:, None]) * torch.exp(level), raw + level], dim=1)

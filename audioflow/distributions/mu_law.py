@@ -1,6 +1,7 @@
 """A categorical law over mu-law companded amplitude."""
 
 import math
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -71,6 +72,12 @@ class MuLawCategorical(OutputLaw):
             return (self._class_of(x) == classes).to(x.dtype) - silence
         mu = self.parameter_channels - 1
         return torch.sign(x) * torch.log1p(mu * x.abs()) / math.log1p(mu)
+
+    @override
+    def like(self, x: Tensor) -> "MuLawCategorical":
+        law = copy(self)
+        law.edges = self.edges.to(x)
+        return law
 
     def _class_of(self, x: Tensor) -> Tensor:
         inner = self.edges[1:-1].to(x)

@@ -1,10 +1,13 @@
 """Linear maps over channels: the invertible 1x1 convolution, and the same by its triangular factors."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from audioflow.flows.base import Bijection
+from audioflow.nets.kept import Kept
 from audioflow.nets.masks import full_precision, masked, valid_steps, wide
 
 
@@ -14,7 +17,8 @@ class InvertibleConv1x1(Bijection):
     .. math:: \log|\det| = T \log|\det W|
 
     Computed in float32 or wider, outside autocast; the log-determinant by ``slogdet``, which is safe for either sign.
-    The inverse is solved for in float64 each time: a kept one would go stale as soon as ``W`` is trained on.
+    Both it and the inverse, solved for in float64, are found on the CPU: a GPU takes longer for so few numbers.
+    In synthesis on a GPU they are kept until ``W`` is written to.
 
     Args:
         channels: ``W`` is ``channels x channels``, starting as a random rotation.
@@ -36,13 +40,17 @@ class InvertibleConv1x1(Bijection):
     @override
     def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         with full_precision(z):
-            inverse = torch.linalg.inv(self.weight.double()).to(self.weight.dtype)
+            inverse, log_abs_det = _solved(self, self._solve)
             x = torch.einsum("ij,bjt->bit", inverse, wide(z))
-            return masked(x, mask), -self._log_abs_det() * valid_steps(z, mask)
+            return masked(x, mask), -log_abs_det * valid_steps(z, mask)
+
+    def _solve(self) -> tuple[Tensor, Tensor]:
+        """The inverse, and ``log|det W|``."""
+        return torch.linalg.inv(self.weight.cpu().double()).to(self.weight), self._log_abs_det()
 
     def _log_abs_det(self) -> Tensor:
-        log_abs_det: Tensor = torch.linalg.slogdet(self.weight)[1]
-        return log_abs_det
+        log_abs_det: Tensor = torch.linalg.slogdet(self.weight.cpu())[1]
+        return log_abs_det.to(self.weight.device)
 
     @property
     @override
@@ -96,19 +104,24 @@ class InvertibleConv1x1LU(Bijection):
     @override
     def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         with full_precision(z):
-            lower, upper = (factor.double() for factor in self._factors())
-            permuted = torch.eye(len(self.order), dtype=torch.float64, device=z.device)[torch.argsort(self.order)]
-            half_solved = torch.linalg.solve_triangular(lower, permuted, upper=False, unitriangular=True)
-            inverse = torch.linalg.solve_triangular(upper, half_solved, upper=True).to(self.lower.dtype)
+            inverse, log_abs_det = _solved(self, self._solve)
             x = torch.einsum("ij,bjt->bit", inverse, wide(z))
-            return masked(x, mask), -self.log_scale.sum() * valid_steps(z, mask)
+            return masked(x, mask), -log_abs_det * valid_steps(z, mask)
+
+    def _solve(self) -> tuple[Tensor, Tensor]:
+        """The inverse, and ``log|det W|``."""
+        lower, upper = (factor.double() for factor in self._factors())
+        permuted = torch.eye(len(self.order), dtype=torch.float64, device=lower.device)[torch.argsort(self.order)]
+        half_solved = torch.linalg.solve_triangular(lower, permuted, upper=False, unitriangular=True)
+        inverse = torch.linalg.solve_triangular(upper, half_solved, upper=True)
+        return inverse.to(self.lower.dtype), self.log_scale.sum()
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         """``L`` and ``U`` with their diagonals, ``[C, C]`` each."""
         channels = len(self.order)
         rows, columns = torch.tril_indices(channels, channels, -1, device=self.lower.device)
         zeros = self.lower.new_zeros(channels, channels)
-        lower = zeros.index_put((rows, columns), self.lower) + torch.eye(channels).to(zeros)
+        lower = zeros.index_put((rows, columns), self.lower) + torch.diag(torch.ones_like(self.log_scale))
         upper = zeros.index_put((columns, rows), self.upper) + torch.diag(self.sign * torch.exp(self.log_scale))
         return lower, upper
 
@@ -124,3 +137,16 @@ def random_rotation(channels: int) -> Tensor:
     if torch.linalg.det(rotation) < 0:
         rotation[:, 0] = -rotation[:, 0]
     return rotation
+
+
+_SOLVED: Kept[tuple[Tensor, Tensor]] = Kept()
+
+
+def _solved(layer: nn.Module, solve: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """What ``solve`` makes of the layer's weights; in synthesis on a GPU kept until they are written to.
+
+    A GPU stops there to look for errors, which takes longer than the layer, and while a graph is recorded it must not.
+    """
+    if torch.is_grad_enabled() or not next(layer.parameters()).is_cuda:
+        return solve()
+    return _SOLVED.of(layer, solve)

@@ -132,7 +132,8 @@ def check_options(vocoder: Vocoder, engine: str, temperature: float, speaker: in
         raise OptionError(f"A {vocoder.name} has no engine {engine!r}; use auto or {', '.join(vocoder.engines)}.")
     if engine != "auto" and engine not in vocoder.usable_engines:
         usable = ", ".join(vocoder.usable_engines)
-        raise OptionError(f"The engine {engine!r} needs the model on a CPU; use auto, {usable}, or --device cpu.")
+        device = "cuda" if vocoder.normalizer.mean.device.type == "cpu" else "cpu"
+        raise OptionError(f"The engine {engine!r} does not work here; use {usable}, or --device {device}.")
     if not 0 <= temperature < math.inf:
         raise OptionError(f"The temperature is {temperature}; it must be a number from 0 on.")
     speakers = int(vocoder.config.get("speakers", 0))

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.kept import Kept
 from audioflow.nets.masked_convolution import MaskedConv1d, bias_of
 from audioflow.nets.masks import masked
 from audioflow.nets.sight import Sight
@@ -56,6 +58,35 @@ def _compiled_gate() -> Any:
     except NumbaError:
         return None
     return gate
+
+
+@cache
+def _fused_stack() -> Any:
+    """The room of the fused stack, or ``None`` where there is no compiler for GPUs."""
+    try:
+        from audioflow.compiled import cuda_stack  # noqa: PLC0415
+    except ImportError:
+        return None
+    return cuda_stack
+
+
+class Shares(Iterator[Tensor | None]):
+    """What mel and speaker add to the gates, layer by layer; a stack that does not need it so may look where from.
+
+    Attributes:
+        cond: features of the mel.
+        speaker: embeddings.
+    """
+
+    def __init__(
+        self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None, made: Iterator[Tensor | None]
+    ) -> None:
+        self.cond, self.speaker = cond, speaker
+        self._made = made
+
+    @override
+    def __next__(self) -> Tensor | None:
+        return next(self._made)
 
 
 class GatedStack(nn.Module):
@@ -139,12 +170,12 @@ class GatedStack(nn.Module):
         """Conditioning of all layers: ``cond [B, M, T]``, ``speaker [B, S]`` -> ``[B, 2 * gate_channels * L, T]``."""
         return next(self._cut(cond, speaker, 1))
 
-    def shares(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None = None) -> Iterator[Tensor | None]:
+    def shares(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None = None) -> Shares:
         """The same layer by layer, ``[B, 2 * gate_channels, T]`` each: a long signal needs memory for one at a time.
 
         Features at the frame rate are multiplied there, and interpolated afterwards.
         """
-        return self._cut(cond, speaker, len(self.dilations))
+        return Shares(cond, speaker, self._cut(cond, speaker, len(self.dilations)))
 
     def _cut(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None, parts: int) -> Iterator[Tensor | None]:
         """What mel and speaker add to the gates of all layers, in so many parts one after another."""
@@ -161,6 +192,49 @@ class GatedStack(nn.Module):
             else:
                 projected = functional.conv1d(cond, weight, bias)
                 yield projected if voice is None else projected + voice
+
+    def fuses(self, x: Tensor, projected: Tensor | Iterable[Tensor | None] | None) -> bool:
+        """Whether :meth:`forward` takes two kernels a layer: on a GPU, under autocast to bfloat16, without gradients.
+
+        It does where conditioning comes by :meth:`shares` or not at all: the kernels multiply the features themselves.
+        """
+        if not x.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return False
+        if not torch.is_autocast_enabled("cuda") or torch.get_autocast_dtype("cuda") != torch.bfloat16:
+            return False
+        room = _fused_stack()
+        return room is not None and room.fits(x.device) and self._can_fuse(x, projected)
+
+    def _can_fuse(self, x: Tensor, projected: Tensor | Iterable[Tensor | None] | None) -> bool:
+        if projected is None:
+            return self.condition is None
+        if not isinstance(projected, Shares) or (projected.speaker is not None and self.speaker is not None):
+            return False
+        cond = projected.cond
+        if cond is None or self.condition is None:
+            return self.condition is None
+        steps = cond.frames.shape[-1] * len(cond.weight) if isinstance(cond, FrameFeatures) else cond.shape[-1]
+        return steps == x.shape[-1]
+
+    def _run_fused(self, x: Tensor, projected: Any, mask: Tensor | None) -> Tensor:
+        room = _fused_stack()
+        cond = None if projected is None or self.condition is None else projected.cond
+        if isinstance(cond, FrameFeatures):
+            # At the rate of samples they are fewer than what each layer makes of them.
+            cond = cond.samples()
+        with torch.autocast(x.device.type, enabled=False):
+            weights = _FUSED.of(self, lambda: self.fused_weights(torch.bfloat16))
+            result: Tensor = room.run(weights, x, cond, mask, self.residual_scale)
+        return result
+
+    @torch.no_grad()
+    def fused_weights(self, dtype: torch.dtype) -> Any:
+        """The weights in the order of the kernels, see :func:`audioflow.compiled.cuda_stack.prepare`."""
+        room = _fused_stack()
+        convolutions = [room.Convolution(c.weight, bias_of(c), c.offsets) for c in self.convolutions]  # type: ignore[arg-type]
+        outputs = [(layer.weight, bias_of(layer)) for layer in self.outputs]  # type: ignore[arg-type]
+        condition = None if self.condition is None else (self.condition.weight, bias_of(self.condition))
+        return room.prepare(convolutions, outputs, condition, dtype)
 
     def forward(
         self,
@@ -180,6 +254,8 @@ class GatedStack(nn.Module):
         Returns:
             The sum of the skips, ``[B, skip_channels, T]``.
         """
+        if hidden is None and self.fuses(x, projected):
+            return self._run_fused(x, projected, mask)
         count = len(self.dilations)
         shares: Iterable[Tensor | None] = [None] * count if projected is None else projected
         if isinstance(projected, Tensor):
@@ -198,3 +274,6 @@ class GatedStack(nn.Module):
             skips = skip if skips is None else skips + skip
         assert skips is not None  # noqa: S101  (a stack has at least one layer)
         return masked(skips, mask)
+
+
+_FUSED: Kept[Any] = Kept()

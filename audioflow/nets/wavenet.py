@@ -1,7 +1,8 @@
 """Two networks around the gated stack: one that may look at the past only, and one that sees both sides."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -60,11 +61,20 @@ class WaveNetConditioner(nn.Module):
 
     def forward(self, x: Tensor, cond: Tensor | FrameFeatures | None, mask: Tensor | None = None) -> Tensor:
         """``x [B, in, T]``, ``cond [B, M, T]`` -> ``[B, out, T]``; first and last layer in float32 under autocast."""
+        shares = self.stack.shares(cond)
+        by_steps = self.stack.fuses(x, shares)
         with full_precision(x):
-            h = masked(self.start(wide(x)), mask)
-        h = self.stack(h, self.stack.shares(cond), mask)
+            h = masked(_pointwise(self.start, wide(x), by_steps=by_steps), mask)
+        h = self.stack(h, shares, mask)
         with full_precision(x):
-            return masked(self.end(wide(h)), mask)
+            return masked(_pointwise(self.end, wide(h), by_steps=by_steps), mask)
+
+
+def _pointwise(layer: MaskedConv1d, x: Tensor, *, by_steps: bool) -> Tensor:
+    """A convolution of one tap; ``by_steps`` with the channels of a step side by side, as a fused stack has them."""
+    if not by_steps:
+        return layer(x)  # type: ignore[no-any-return]
+    return functional.linear(x.transpose(1, 2), layer.weight[..., 0], layer.bias).transpose(1, 2)
 
 
 @dataclass
@@ -257,17 +267,37 @@ class CausalWaveNet(nn.Module):
         Returns:
             The output at this step, ``[B, out]``, and the state for the next.
         """
+        state.window = self.moved(state.window, x)
+        out = self.step_with(state, state.window, projected, partial(self._tap, state))
+        state.step += 1
+        return out, state
+
+    def moved(self, window: Tensor, x: Tensor) -> Tensor:
+        """The window a step later, with ``x [B, in]`` at its end."""
+        return torch.cat([window[:, self.in_channels :], x], dim=1)
+
+    def step_with(
+        self, state: StepState, window: Tensor, projected: Tensor | None, convolve: Callable[[int, Tensor], Tensor]
+    ) -> Tensor:
+        """The output ``[B, out]`` of a step, where ``convolve`` keeps what the dilated convolutions see of the past.
+
+        Args:
+            state: whose weights are used.
+            window: the last inputs, see :class:`StepState`.
+            projected: see :meth:`step`.
+            convolve: from the number of a layer and its input ``[B, channels]`` to its sums ``[B, 2 * gate_channels]``.
+        """
         stack = self.stack
         layers = len(stack.dilations)
         shares = [None] * layers if projected is None else projected.chunk(layers, dim=1)
-        state.window = torch.cat([state.window[:, self.in_channels :], x], dim=1)
         matrix, bias = state.front
-        h = torch.addmm(bias, state.window[:, -matrix.shape[0] :], matrix)
+        h = torch.addmm(bias, window[:, -matrix.shape[0] :], matrix)
         if self.front_relu:
             h = functional.relu(h)
         skips: Tensor | None = None
-        for layer, dilation in enumerate(stack.dilations):
-            a = self._tap(state, layer, h, dilation)
+        out: Tensor
+        for layer in range(layers):
+            a = convolve(layer, h)
             share = shares[layer]
             if share is not None:
                 a = a + share
@@ -283,12 +313,10 @@ class CausalWaveNet(nn.Module):
         for matrix, bias in state.outputs[layers:]:
             out = torch.addmm(bias, functional.relu(out), matrix)
         if state.linear is not None:
-            out = torch.addmm(out, state.window[:, -state.linear.shape[0] :], state.linear)
-        state.step += 1
-        return out, state
+            out = torch.addmm(out, window[:, -state.linear.shape[0] :], state.linear)
+        return out
 
-    @staticmethod
-    def _tap(state: StepState, index: int, x: Tensor, dilation: int) -> Tensor:
+    def _tap(self, state: StepState, index: int, x: Tensor) -> Tensor:
         """Convolution ``index`` at this step: its new input ``x [B, C]`` and what its ring remembers.
 
         A ring of kernel 3, dilation 2 holds the inputs of steps t-4 ... t-1; the slot of t-4 is read, then reused::
@@ -296,7 +324,7 @@ class CausalWaveNet(nn.Module):
             step 5:  slot = 5 % 4 = 1:  taps are slots 1 (t-4), 3 (t-2), and x; then slot 1 <- x
         """
         taps, bias = state.weights[index]
-        ring = state.past[index]
+        ring, dilation = state.past[index], self.stack.dilations[index]
         result = torch.addmm(bias, x, taps[-1])
         for tap in range(taps.shape[0] - 1):
             result = torch.addmm(result, ring[(state.step + tap * dilation) % len(ring)], taps[tap])

@@ -2,25 +2,31 @@
 
 from audioflow.sampling.autoregressive import (
     CPU_ENGINES,
+    CUDA_ENGINES,
     ENGINES,
+    KERNEL_ENGINES,
     Engine,
     Progress,
-    cpu_sampler,
+    Sampler,
     sample_cached,
     sample_naive,
+    sampler_of,
 )
 from audioflow.sampling.noise import NoiseWindow, batch_noise, seeds_of, utterance_noise
 
 __all__ = [
     "CPU_ENGINES",
+    "CUDA_ENGINES",
     "ENGINES",
+    "KERNEL_ENGINES",
     "Engine",
     "NoiseWindow",
     "Progress",
+    "Sampler",
     "batch_noise",
-    "cpu_sampler",
     "sample_cached",
     "sample_naive",
+    "sampler_of",
     "seeds_of",
     "utterance_noise",
 ]

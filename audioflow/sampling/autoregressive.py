@@ -2,13 +2,14 @@
 
 ``naive`` is the specification: it calls the network on the whole receptive field for every sample. ``cached`` keeps
 each layer's past in rings, so that a step costs one column of the network. ``cpu`` does the same in a compiled loop
-(:mod:`audioflow.sampling.cpu`); ``cpu-int16`` has weights of 16 bits there.
+(:mod:`audioflow.sampling.cpu`); ``cpu-int16`` has weights of 16 bits there. ``cuda`` and ``cuda-fp16`` are one kernel
+on a GPU, and ``cuda-graph`` plays the operations of ``cached`` back (:mod:`audioflow.sampling.cuda`).
 """
 
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -16,9 +17,6 @@ from torch import Tensor
 from audioflow.distributions import OutputLaw
 from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.wavenet import CausalWaveNet
-
-if TYPE_CHECKING:
-    from audioflow.sampling.cpu.engine import Sampler
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +83,7 @@ def sample_naive(
         projected = network.project(cond[..., start : t + 1], speaker)
         outputs = network(law.network_input(emphasized[..., start : t + 1], level[..., start : t + 1]), projected)
         params = law.at_level(outputs[..., -1:], level[..., t : t + 1])
-        sample, before = _draw(law, params, noise[..., t : t + 1], temperature, preemphasis * before)
+        sample, before = drawn_and_audio(law, params, noise[..., t : t + 1], temperature, preemphasis * before)
         x[..., t : t + 1], emphasized[..., t : t + 1] = before, sample
         if progress is not None:
             progress(1)
@@ -110,14 +108,14 @@ def sample_cached(
     x, before = noise.new_zeros(batch, 1, steps), noise.new_zeros(batch, 1, 1)
     state = network.init_state(batch)
     previous = noise.new_zeros(batch, law.input_channels)
-    for start, stop, projected in _projected(network, cond, speaker, steps):
+    for start, stop, projected in projected_blocks(network, cond, speaker, steps):
         rows = None if projected is None else projected.permute(2, 0, 1).contiguous()
         for t in range(start, stop):
             share = None if rows is None else rows[t - start if len(rows) > 1 else 0]
             outputs, state = network.step(state, previous, share)
             here = level[..., t : t + 1]
             params = law.at_level(outputs[..., None], here)
-            sample, before = _draw(law, params, noise[..., t : t + 1], temperature, preemphasis * before)
+            sample, before = drawn_and_audio(law, params, noise[..., t : t + 1], temperature, preemphasis * before)
             x[..., t : t + 1] = before
             previous = law.network_input(sample, here)[..., 0]
         if progress is not None:
@@ -125,25 +123,33 @@ def sample_cached(
     return x
 
 
-def _projected(
-    network: CausalWaveNet, cond: Tensor | FrameFeatures, speaker: Tensor | None, steps: int
+def projected_blocks(
+    network: CausalWaveNet, cond: Tensor | FrameFeatures | None, speaker: Tensor | None, steps: int, first: int = 0
 ) -> Iterator[tuple[int, int, Tensor | None]]:
-    """Stretches of steps, from ... to before, and the conditioning of all layers there, ``[B, R, stop - start]``."""
-    if isinstance(cond, FrameFeatures):
-        hop = cond.weight.shape[0]
-        count = max(1, BLOCK // hop)
-        for start in range(0, steps, count * hop):
-            stop = min(start + count * hop, steps)
-            whole = network.project(cond.cut(start // hop, start // hop + count), speaker)
+    """Stretches of steps, from ... to before, and the conditioning of all layers there, ``[B, R, stop - start]``.
+
+    Args:
+        network: projects.
+        cond: at the rate of samples or of frames.
+        speaker: embeddings.
+        steps: in all.
+        first: the frame, or sample, of ``cond`` that the first step is in.
+    """
+    hop = cond.weight.shape[0] if isinstance(cond, FrameFeatures) else 1
+    count = max(1, BLOCK // hop)
+    for start in range(0, steps, count * hop):
+        stop = min(start + count * hop, steps)
+        here = first + start // hop
+        if isinstance(cond, FrameFeatures):
+            whole = network.project(cond.cut(here, here + count), speaker)
             # What is before the first frame, and after the last, belongs to other stretches.
             yield start, stop, whole if whole is None else whole[..., hop : hop + stop - start]
-        return
-    for start in range(0, steps, BLOCK):
-        stop = min(start + BLOCK, steps)
-        yield start, stop, network.project(cond[..., start:stop], speaker)
+        else:
+            own = None if cond is None else cond[..., here : here + stop - start]
+            yield start, stop, network.project(own, speaker)
 
 
-def _draw(
+def drawn_and_audio(
     law: OutputLaw, params: Tensor, noise: Tensor, temperature: float, predicted: Tensor
 ) -> tuple[Tensor, Tensor]:
     """A sample of the emphasised signal and of the audio, which is ``predicted`` more."""
@@ -167,7 +173,42 @@ def _compiled(precision: Literal["float32", "int16"], *args: Any, **options: Any
     return made
 
 
-def cpu_sampler(
+def _kernel(precision: Literal["float32", "float16"], network: CausalWaveNet, *args: Any, **options: Any) -> Tensor:
+    """The kernel; ``cuda-graph`` where it cannot be used."""
+    engine = _kernel_engine(network)
+    made: Tensor
+    if engine is None:
+        made = _graph(network, *args, **options)
+    else:
+        made = engine.sample_cuda(network, *args, **options, precision=precision)
+    return made
+
+
+def _graph(*args: Any, **options: Any) -> Tensor:
+    # The other engines need none of it.
+    from audioflow.sampling.cuda.graph import sample_graph  # noqa: PLC0415
+
+    return sample_graph(*args, **options)
+
+
+class Sampler(Protocol):
+    """An engine that remembers where it is, so that an utterance can be made stretch by stretch."""
+
+    def draw(
+        self, cond: Tensor | FrameFeatures | None, level: Tensor, noise: Tensor, first: int = 0
+    ) -> Iterator[Tensor]:
+        """The next samples ``[B, n]``, as many in all as there are steps of noise.
+
+        Args:
+            cond: conditioning of these steps. Features of frames may hold more on either side, for the interpolation.
+            level: log standard deviation, ``[B, 1, T]``.
+            noise: ``[B, N, T]``.
+            first: the frame, or sample, of ``cond`` that the first step is in.
+        """
+        ...
+
+
+def sampler_of(
     engine: str,
     network: CausalWaveNet,
     law: OutputLaw,
@@ -175,14 +216,16 @@ def cpu_sampler(
     speaker: Tensor | None,
     temperature: float,
     preemphasis: float,
-) -> "Sampler | None":
-    """The compiled loop, to be run stretch by stretch; ``None`` where it cannot be compiled."""
-    module = _compiled_engine()
-    if module is None:
-        return None
-    precision = "int16" if engine == "cpu-int16" else "float32"
-    options = {"temperature": temperature, "preemphasis": preemphasis, "precision": precision}
-    sampler: Sampler = module.Sampler(network, law, batch, speaker=speaker, **options)
+) -> Sampler | None:
+    """An engine to be run stretch by stretch; ``None`` if it cannot be, or not here."""
+    sampler: Sampler | None = None
+    options: dict[str, Any] = {"speaker": speaker, "temperature": temperature, "preemphasis": preemphasis}
+    if engine in CPU_ENGINES and (module := _compiled_engine()) is not None:
+        precision = "int16" if engine == "cpu-int16" else "float32"
+        sampler = module.CpuSampler(network, law, batch, precision=precision, **options)
+    if engine in KERNEL_ENGINES and (module := _kernel_engine(network)) is not None:
+        precision = "float16" if engine == "cuda-fp16" else "float32"
+        sampler = module.CudaSampler(network, law, batch, precision=precision, **options)
     return sampler
 
 
@@ -194,26 +237,46 @@ def _compiled_engine() -> Any:
 
         from audioflow.sampling.cpu import engine  # noqa: PLC0415
     except ImportError as error:
-        return _not_compiled(error)
+        return _not_compiled("cpu", error, "cached")
     try:
         engine.compile_once()
     except NumbaError as error:
-        return _not_compiled(error)
+        return _not_compiled("cpu", error, "cached")
     return engine
 
 
-def _not_compiled(error: Exception) -> None:
+def _kernel_engine(network: CausalWaveNet) -> Any:
+    """The module of the kernel, if it can work with the network; ``None`` otherwise, and a warning."""
+    try:
+        from audioflow.sampling.cuda import engine  # noqa: PLC0415
+
+        engine.check(network)
+    except (ImportError, ValueError) as error:
+        return _not_compiled("cuda", error, "cuda-graph")
+    return engine
+
+
+def _not_compiled(engine: str, error: Exception, instead: str) -> None:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    log.warning("The engine cpu cannot be compiled here (%s), so the slower engine cached is used.", reason)
+    log.warning("The engine %s cannot be compiled here (%s), so the slower engine %s is used.", engine, reason, instead)
 
 
 ENGINES: dict[str, Engine] = {
     "cpu": partial(_compiled, "float32"),
     "cpu-int16": partial(_compiled, "int16"),
+    "cuda": partial(_kernel, "float32"),
+    "cuda-fp16": partial(_kernel, "float16"),
+    "cuda-graph": _graph,
     "cached": sample_cached,
     "naive": sample_naive,
 }
-"""By name, the fastest first."""
+"""By name, the fastest first, of those that work where a model is."""
 
 CPU_ENGINES = ("cpu", "cpu-int16")
 """Those that work on a CPU only, in float32 whatever the dtype of the model."""
+
+KERNEL_ENGINES = ("cuda", "cuda-fp16")
+"""Those that work on a GPU only, likewise."""
+
+CUDA_ENGINES = (*KERNEL_ENGINES, "cuda-graph")
+"""Those for a GPU."""

@@ -18,6 +18,7 @@ from audioflow.flows.reshape import squeeze, unsqueeze
 from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask, wide
 from audioflow.nets.upsample import make_upsampler
 from audioflow.sampling import Progress
+from audioflow.sampling.graphs import GraphReplay
 from audioflow.sampling.slots import SLOT_ENGINES
 from audioflow.vocoders.base import Given, Job, Vocoder
 from audioflow.vocoders.pieces import LONGEST_PIECE, MelWindow, stretches
@@ -30,6 +31,9 @@ CondRate = Literal["sample", "group"]
 
 BF16 = "parallel-bf16"
 """The engine whose layers work in bfloat16; audio and log-determinants stay in float32."""
+
+GRAPHS = {"parallel-graph": "parallel", "parallel-bf16-graph": BF16}
+"""Engines that a GPU runs as one recorded graph for each shape of the mel, and what they run."""
 
 _FIRST_UTTERANCES = 8
 """From so many of the first utterances the layers of a flow start that start from data."""
@@ -50,12 +54,13 @@ class FlowVocoder(Vocoder):
         group: samples that are scored and generated together: ``squeeze`` times what the bijection needs.
     """
 
-    engines: ClassVar[tuple[str, ...]] = ("parallel", BF16)
+    engines: ClassVar[tuple[str, ...]] = ("parallel", BF16, *GRAPHS)
     flow: Flow
 
     def __init__(self, contract: MelContract, config: Mapping[str, Any]) -> None:
         super().__init__(contract, config)
         self.squeeze = int(config.get("squeeze", 1))
+        self._graphs = GraphReplay()
         speakers, width = int(config["speakers"]), int(config["speaker_channels"])
         cond_channels = self._cond_channels
         self.speaker_embedding = nn.Embedding(speakers, width) if speakers else None
@@ -83,8 +88,10 @@ class FlowVocoder(Vocoder):
     @property
     @override
     def usable_engines(self) -> tuple[str, ...]:
-        single = self.normalizer.mean.dtype == torch.float32
-        return tuple(name for name in self.engines if single or name != BF16)
+        mean = self.normalizer.mean
+        single = mean.dtype == torch.float32
+        there = (name for name in self.engines if mean.is_cuda or name not in GRAPHS)
+        return tuple(name for name in there if single or GRAPHS.get(name, name) != BF16)
 
     @property
     @override
@@ -180,6 +187,21 @@ class FlowVocoder(Vocoder):
     def _generate(
         self, noise: Tensor, given: Given, temperature: float, engine: str, progress: Progress | None
     ) -> Tensor:
+        recorded = GRAPHS.get(engine)
+        if recorded is None:
+            return self._make(noise, given, temperature, engine)
+        if not noise.is_cuda:
+            raise ValueError(f"the engine {engine} needs the model on an NVIDIA GPU; use {self.usable_engines[0]}")
+
+        def make(noise: Tensor, *parts: Tensor) -> Tensor:
+            with self._precision(recorded, noise):
+                return self._make(noise, Given(*parts), temperature, recorded)
+
+        inputs = noise, given.mel, given.level, given.frame_mask, given.speaker
+        return self._graphs(make, inputs, (engine, temperature), (*self.parameters(), *self.buffers()))
+
+    def _make(self, noise: Tensor, given: Given, temperature: float, engine: str) -> Tensor:
+        """Audio ``[B, 1, T]`` from standard normal noise ``[B, 1, T]``, all of it on the device of the model."""
         cond = self._cond(given)
         beyond = noise.shape[-1] - cond.shape[-1]
         mask = self._group_mask(given.frame_mask, noise.shape[-1], round_up=True)
@@ -198,7 +220,10 @@ class FlowVocoder(Vocoder):
 
     @override
     def _precision(self, engine: str, x: Tensor) -> AbstractContextManager[object]:
-        return torch.autocast(x.device.type, torch.bfloat16) if engine == BF16 else nullcontext()
+        if engine != BF16:
+            return nullcontext()
+        # A weight is read once, and what autocast keeps of it would be gone when a graph is run again.
+        return torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False)
 
     def _noise_steps(self, frames: int) -> int:
         return math.ceil(frames * self.contract.hop_length / self.group) * self.group

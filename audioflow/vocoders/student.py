@@ -18,7 +18,6 @@ from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
 from audioflow.nets.upsample import UpsamplerName, lowest_rate
 from audioflow.nets.wavenet import CausalWaveNet, WaveNetConditioner
-from audioflow.sampling import Progress
 from audioflow.vocoders.base import Given, settings_of
 from audioflow.vocoders.flow import Count, FlowVocoder, Positive, Speakers
 
@@ -181,9 +180,7 @@ class Student(FlowVocoder):
             return Draw((x * loudness)[:, 0], (clean * loudness)[:, 0], law, scale)
 
     @override
-    def _generate(
-        self, noise: Tensor, given: Given, temperature: float, engine: str, progress: Progress | None
-    ) -> Tensor:
+    def _make(self, noise: Tensor, given: Given, temperature: float, engine: str) -> Tensor:
         mask = repeat_mask(given.frame_mask, self.contract.hop_length)
         cond = self._features(given)
         x = drawn = self.flow.base.sample(noise, None, mask, temperature)

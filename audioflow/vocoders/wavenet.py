@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -22,12 +22,9 @@ from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.masks import full_precision, masked, repeat_mask
 from audioflow.nets.upsample import UpsamplerName, lowest_rate, make_upsampler
 from audioflow.nets.wavenet import CausalWaveNet
-from audioflow.sampling import CPU_ENGINES, ENGINES, Progress, cpu_sampler
+from audioflow.sampling import CPU_ENGINES, CUDA_ENGINES, ENGINES, KERNEL_ENGINES, Progress, Sampler, sampler_of
 from audioflow.vocoders.base import Given, Job, Vocoder, settings_of
 from audioflow.vocoders.pieces import LONGEST_PIECE, MelWindow, stretches
-
-if TYPE_CHECKING:
-    from audioflow.sampling.cpu.engine import Sampler
 
 Head = Literal["gaussian", "gaussian_mixture", "logistic_mixture", "mu_law"]
 Positive = Annotated[int, Field(ge=1, le=4096)]
@@ -153,14 +150,16 @@ class WaveNet(Vocoder):
     @property
     @override
     def usable_engines(self) -> tuple[str, ...]:
-        compiled = self.network.end.weight.device.type == "cpu" and self.network.end.weight.dtype == torch.float32
-        return tuple(name for name in self.engines if compiled or name not in CPU_ENGINES)
+        weight = self.network.end.weight
+        single, elsewhere = weight.dtype == torch.float32, CPU_ENGINES if weight.is_cuda else CUDA_ENGINES
+        compiled = (*CPU_ENGINES, *KERNEL_ENGINES)
+        return tuple(name for name in self.engines if name not in elsewhere and (single or name not in compiled))
 
     @property
     @override
     def lookahead_frames(self) -> int | None:
         # The other engines make all in one go.
-        return self.neighbour_frames if self.usable_engines[0] in CPU_ENGINES else None
+        return self.neighbour_frames if self.usable_engines[0] in (*CPU_ENGINES, *KERNEL_ENGINES) else None
 
     @override
     def _pieces(
@@ -184,17 +183,15 @@ class WaveNet(Vocoder):
             at = start - first if isinstance(cond, FrameFeatures) else steps.start
             noise = job.noise.cut(start * hop, stop * hop)
             for made in sampler.draw(cond, given.level[..., steps], noise, at):
-                yield torch.from_numpy(made)[:, None]
+                yield made[:, None]
                 if progress is not None:
                     progress(made.shape[1])
 
-    def _sampler(self, job: Job) -> "Sampler | None":
-        """The compiled loop at the start of a job, if that is the engine and can be compiled."""
-        if job.engine not in CPU_ENGINES:
-            return None
+    def _sampler(self, job: Job) -> Sampler | None:
+        """The engine at the start of a job, if it is one that goes stretch by stretch."""
         batch = len(job.noise)
         voices = self._voices(job.speaker, batch)
-        return cpu_sampler(job.engine, self.network, self.law, batch, voices, job.temperature, self.preemphasis)
+        return sampler_of(job.engine, self.network, self.law, batch, voices, job.temperature, self.preemphasis)
 
     @override
     def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> None:
@@ -259,8 +256,10 @@ class WaveNet(Vocoder):
     def _generate(
         self, noise: Tensor, given: Given, temperature: float, engine: str, progress: Progress | None
     ) -> Tensor:
-        if engine in CPU_ENGINES and noise.device.type != "cpu":
+        if engine in CPU_ENGINES and noise.is_cuda:
             raise ValueError(f"the engine {engine} needs the model on a CPU; use {self.usable_engines[0]}")
+        if engine in CUDA_ENGINES and not noise.is_cuda:
+            raise ValueError(f"the engine {engine} needs the model on a GPU; use {self.usable_engines[0]}")
         # Errors of one sample feed the next, so all engines stay in float32 also under autocast.
         with full_precision(noise):
             return ENGINES[engine](

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from audioflow.nets.frame_features import FrameFeatures
-from audioflow.nets.masked_convolution import bias_of
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling.cpu.loop import Sizes, project
 from audioflow.sampling.cpu.weights import condition_matrix, gates_padded
+from audioflow.sampling.steady import steady_sums
 
 STEPS, NUMBERS = 4096, 2**20
 """At most so many steps and numbers in a block: few returns from the compiled loop, and little memory."""
@@ -48,7 +48,7 @@ def conditioning(
     Raises:
         ValueError: the conditioning has other channels than the network's.
     """
-    bias = _steady(network, sizes, cond, speaker, batch)
+    bias = gates_padded(steady_sums(network, cond, speaker, batch).numpy(), sizes).reshape(-1)
     if cond is None or network.stack.condition is None:
         nothing = np.zeros(3 * bias.size, np.float32)
         while True:
@@ -77,19 +77,3 @@ def rows_of(cond: Tensor | FrameFeatures | None, rows: slice) -> Tensor | FrameF
         steady = None if cond.steady is None else cond.steady[rows]
         return FrameFeatures(cond.frames[rows], cond.weight, steady)
     return None if cond is None else cond[rows]
-
-
-def _steady(
-    network: CausalWaveNet, sizes: Sizes, cond: Tensor | FrameFeatures | None, speaker: Tensor | None, batch: int
-) -> np.ndarray:
-    """Biases, and whatever else is the same at all times: ``[B, layers, conv_width]``, flat."""
-    stack = network.stack
-    total = torch.stack([bias_of(c) for c in stack.convolutions]).expand(batch, -1, -1)  # type: ignore[arg-type]
-    if stack.condition is not None and cond is not None:
-        total = total + bias_of(stack.condition).view(sizes.layers, -1)
-        if isinstance(cond, FrameFeatures) and cond.steady is not None:
-            added = functional.conv1d(cond.steady, stack.condition.weight)
-            total = total + added.view(batch, sizes.layers, -1)
-    if stack.speaker is not None and speaker is not None:
-        total = total + stack.speaker(speaker[..., None]).view(batch, sizes.layers, -1)
-    return gates_padded(total.detach().float().numpy(), sizes).reshape(-1)

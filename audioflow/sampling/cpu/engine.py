@@ -9,15 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audioflow.distributions import DiscretizedLogisticMixture, Gaussian, GaussianMixture, MuLawCategorical, OutputLaw
-from audioflow.distributions.base import uniform
+from audioflow.distributions import Gaussian, OutputLaw
 from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling.autoregressive import Progress
 from audioflow.sampling.cpu.conditioning import Conditioning, conditioning, rows_of
-from audioflow.sampling.cpu.laws import GAUSSIAN, GAUSSIAN_MIXTURE, LOGISTIC_MIXTURE, MU_LAW, LawNumbers
 from audioflow.sampling.cpu.loop import Block, Sizes, State, Weights, run
 from audioflow.sampling.cpu.weights import Precision, padded, sizes_of, weights_of
+from audioflow.sampling.law_numbers import law_numbers, prepared_noise
 
 TILE = 16
 """Utterances that go through the loop together: their sums and inputs of one layer stay in the nearest cache."""
@@ -62,7 +61,7 @@ def sample_cpu(
 
     def work(rows: slice) -> None:
         own = None if speaker is None else speaker[rows]
-        sampler = Sampler(
+        sampler = CpuSampler(
             network,
             law,
             rows.stop - rows.start,
@@ -74,7 +73,7 @@ def sample_cpu(
         )
         start = 0
         for made in sampler.draw(rows_of(cond, rows), levels[rows], noise[rows]):
-            audio[rows, start : start + made.shape[1]] = made
+            audio[rows, start : start + made.shape[1]] = made.numpy()
             start += made.shape[1]
             done.add(made.shape[1], rows.stop - rows.start)
 
@@ -85,7 +84,7 @@ def sample_cpu(
     return torch.from_numpy(audio).to(noise.dtype)[:, None]
 
 
-class Sampler:
+class CpuSampler:
     """Draws from a WaveNet and remembers where it is, so that an utterance can be made stretch by stretch.
 
     Args:
@@ -123,21 +122,15 @@ class Sampler:
 
     def draw(
         self, cond: Tensor | FrameFeatures | None, level: Tensor, noise: Tensor, first: int = 0
-    ) -> Iterator[np.ndarray]:
-        """The next samples ``[B, n]``, as many in all as there are steps of noise.
-
-        Args:
-            cond: conditioning of these steps. Features of frames may hold more on either side, for the interpolation.
-            level: log standard deviation, ``[B, 1, T]``.
-            noise: ``[B, N, T]``.
-            first: the frame, or sample, of ``cond`` that the first step is in.
+    ) -> Iterator[Tensor]:
+        """See :meth:`audioflow.sampling.Sampler.draw`.
 
         Raises:
             ValueError: the shapes do not fit together.
         """
         # A thread has its own inference mode.
         with torch.inference_mode():
-            given = prepared_noise(self._law, noise)
+            given = prepared_noise(self._law, noise).numpy()
             levels = level[:, 0].float().numpy()
             batch, steps = levels.shape
             if batch != self._batch or noise.shape != (batch, self._law.noise_channels, steps):
@@ -151,7 +144,7 @@ class Sampler:
             yield self._run(told, levels[:, start:stop], given[..., start:stop])
             start = stop
 
-    def _run(self, told: Conditioning, level: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    def _run(self, told: Conditioning, level: np.ndarray, noise: np.ndarray) -> Tensor:
         state, steps = self._state, level.shape[1]
         longest = state.inputs.shape[1]
         room = np.zeros((len(level), steps), np.float32)
@@ -161,7 +154,7 @@ class Sampler:
         block = Block(told.frames, told.weight, told.bias, level, noise, audio)
         run(self._sizes, self._weights, self._numbers, state, block, self._preemphasis)
         self._state = state._replace(inputs=np.ascontiguousarray(state.inputs[:, -longest:]))
-        return audio
+        return torch.from_numpy(audio)
 
 
 @cache
@@ -173,7 +166,7 @@ def compile_once() -> None:
     """
     network = CausalWaveNet(1, 2, 1, 1, 1, 1, 1)
     one = torch.zeros(1, 1, 1)
-    for _ in Sampler(network, Gaussian(), 1).draw(one, one, one):
+    for _ in CpuSampler(network, Gaussian(), 1).draw(one, one, one):
         pass
 
 
@@ -217,37 +210,6 @@ class _Progress:
             self.done += steps * utterances
             self.progress(self.done // self.batch - self.told)
             self.told = self.done // self.batch
-
-
-def law_numbers(law: OutputLaw, temperature: float) -> LawNumbers:
-    """A law as the compiled loop reads it.
-
-    Raises:
-        TypeError: the loop does not know the law.
-    """
-    kinds = {
-        Gaussian: GAUSSIAN,
-        GaussianMixture: GAUSSIAN_MIXTURE,
-        DiscretizedLogisticMixture: LOGISTIC_MIXTURE,
-        MuLawCategorical: MU_LAW,
-    }
-    if type(law) not in kinds:
-        raise TypeError(f"the engine cpu does not know the law {type(law).__name__}")
-    edges, components, one_hot = np.zeros(2), getattr(law, "components", 1), False
-    if isinstance(law, MuLawCategorical):
-        edges, components, one_hot = law.edges.double().numpy(), law.parameter_channels, law.one_hot
-    floor = float(getattr(law, "min_log_scale", 0.0))
-    return LawNumbers(kinds[type(law)], components, floor, float(temperature), edges, one_hot)
-
-
-def prepared_noise(law: OutputLaw, noise: Tensor) -> np.ndarray:
-    """Noise as :func:`audioflow.sampling.cpu.laws.draw` takes it, ``[2, B, T]``."""
-    first, other = noise[:, 0], noise[:, -1]
-    if not isinstance(law, Gaussian):
-        first = uniform(first)
-    if isinstance(law, DiscretizedLogisticMixture):
-        other = torch.logit(uniform(other))
-    return torch.stack([first, other]).float().numpy()
 
 
 def _tiles(batch: int, threads: int) -> Iterator[slice]:

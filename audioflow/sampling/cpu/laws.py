@@ -1,35 +1,14 @@
 """Draws from the output laws inside the compiled loop: one sample at a time, as :mod:`audioflow.distributions` does."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from audioflow.compiled.lanes import compiled
+from audioflow.sampling.law_numbers import GAUSSIAN, LOGISTIC_MIXTURE, MU_LAW, LawNumbers
 
-GAUSSIAN, GAUSSIAN_MIXTURE, LOGISTIC_MIXTURE, MU_LAW = range(4)
 GRID = 2.0**15
 """Steps of the 16-bit grid in one unit of amplitude."""
-
-
-class LawNumbers(NamedTuple):
-    """An output law as numbers.
-
-    Attributes:
-        kind: one of the constants of this module.
-        components: of a mixture, or classes.
-        min_log_scale: floor of log-scales.
-        temperature: see :meth:`audioflow.distributions.OutputLaw.sample`.
-        edges: borders of the mu-law classes.
-        one_hot: whether the network sees classes.
-    """
-
-    kind: int
-    components: int
-    min_log_scale: float
-    temperature: float
-    edges: np.ndarray
-    one_hot: bool
 
 
 @compiled
@@ -37,7 +16,7 @@ def draw(law: LawNumbers, params: np.ndarray, at: int, level: float, noise: floa
     """One sample of the law whose numbers are ``params[at:]``, for speech of log standard deviation ``level``.
 
     Args:
-        law: :class:`LawNumbers`.
+        law: see :class:`audioflow.sampling.law_numbers.LawNumbers`.
         params: flat; what the network put out.
         at: see above.
         level: see above.

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from audioflow.compiled.lanes import LANES, Lanes, compiled, fma, gated, inlined, larger, load, splat, store
-from audioflow.sampling.cpu.laws import LawNumbers, draw, seen
+from audioflow.sampling.cpu.laws import draw, seen
 from audioflow.sampling.cpu.vectors import product_4x1, product_4x4, product_8x1
+from audioflow.sampling.law_numbers import LawNumbers
 
 _ZERO = np.float32(0)
 
@@ -133,7 +134,7 @@ class Block(NamedTuple):
         weight: of the frame before, this one and the next, for each sample of a frame, ``[hop, 3]``.
         bias: of the convolutions, and what the speaker adds, ``[B, layers, conv_width]``.
         level: log standard deviation of the speech, ``[B, steps]``.
-        noise: see :func:`audioflow.sampling.cpu.laws.draw`, ``[2, B, steps]``.
+        noise: see :func:`audioflow.sampling.law_numbers.prepared_noise`, ``[2, B, steps]``.
         audio: ``[B, steps]``, written.
     """
 

@@ -1,0 +1,206 @@
+"""The engines ``cuda`` and ``cuda-fp16``: an autoregressive WaveNet in one kernel."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from audioflow.distributions import OutputLaw
+from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.wavenet import CausalWaveNet
+from audioflow.sampling.autoregressive import Progress
+from audioflow.sampling.cuda import kernel
+from audioflow.sampling.cuda.conditioning import shares
+from audioflow.sampling.cuda.weights import Weights, sizes_of, weights_of
+from audioflow.sampling.law_numbers import law_numbers, prepared_noise
+
+Precision = Literal["float32", "float16"]
+PARTS = {"float32": 2, "float16": 1}
+WARPS = 8
+"""Groups of 32 threads of a program: each has eight of 64 channels, the fewest that a matrix unit takes."""
+
+
+@torch.inference_mode()
+def sample_cuda(
+    network: CausalWaveNet,
+    law: OutputLaw,
+    cond: Tensor | FrameFeatures,
+    level: Tensor,
+    noise: Tensor,
+    *,
+    speaker: Tensor | None = None,
+    temperature: float = 1.0,
+    preemphasis: float = 0.0,
+    progress: Progress | None = None,
+    precision: Precision = "float32",
+) -> Tensor:
+    """See :class:`audioflow.sampling.Engine`. It works in float32, whatever the dtype of the noise.
+
+    Args:
+        network: see :class:`audioflow.sampling.Engine`, as all but the last.
+        law: Gaussian, a mixture of Gaussians or of logistics, or mu-law.
+        cond: at the rate of samples, or of frames.
+        level: log standard deviation.
+        noise: standard normal.
+        speaker: embeddings.
+        temperature: of the law.
+        preemphasis: coefficient.
+        progress: told of samples done.
+        precision: of the gated layers; ``float16`` multiplies numbers of 16 bits, and adds in float32 all the same.
+
+    Raises:
+        TypeError: the kernel does not know the law.
+        ValueError: the network is wider than the kernel can work with.
+    """
+    batch, _, steps = noise.shape
+    options = {"temperature": temperature, "preemphasis": preemphasis, "precision": precision}
+    sampler = CudaSampler(network, law, batch, speaker=speaker, **options)  # type: ignore[arg-type]
+    made = []
+    for piece in sampler.draw(cond, level.expand(batch, -1, steps), noise):
+        made.append(piece)
+        if progress is not None:
+            # Blocks are queued: to count those that are done one has to wait for them.
+            piece[:, -1].cpu()
+            progress(piece.shape[1])
+    return torch.cat(made, dim=1).to(noise.dtype)[:, None]
+
+
+class CudaSampler:
+    """Draws from a WaveNet and remembers where it is, so that an utterance can be made stretch by stretch.
+
+    Args:
+        network: see :class:`audioflow.sampling.Engine`.
+        law: see there.
+        batch: utterances.
+        speaker: see there.
+        temperature: see there.
+        preemphasis: see there.
+        precision: see :func:`sample_cuda`.
+
+    Raises:
+        TypeError: the kernel does not know the law.
+        ValueError: the network is wider than the kernel can work with.
+    """
+
+    def __init__(
+        self,
+        network: CausalWaveNet,
+        law: OutputLaw,
+        batch: int,
+        *,
+        speaker: Tensor | None = None,
+        temperature: float = 1.0,
+        preemphasis: float = 0.0,
+        precision: Precision = "float32",
+    ) -> None:
+        self._network, self._law, self._speaker, self._batch = network, law, speaker, batch
+        self._sizes = sizes = sizes_of(network, PARTS[precision])
+        self._weights: Weights = weights_of(network, sizes)
+        self._numbers = numbers = law_numbers(law, temperature)
+        self._preemphasis = float(preemphasis)
+        like = self._weights.skip_bias
+        self._edges = torch.as_tensor(numbers.edges).to(like)
+        silent = (numbers.components - 1) // 2 if numbers.one_hot else 0.0
+        self._seen = like.new_full((sizes.window, batch), silent)
+        self._before = like.new_zeros(1, batch)
+        self._rings = like.new_zeros(sizes.slots, batch, sizes.parts, sizes.channels, dtype=torch.float16)
+        self._step = 0
+
+    def draw(
+        self, cond: Tensor | FrameFeatures | None, level: Tensor, noise: Tensor, first: int = 0
+    ) -> Iterator[Tensor]:
+        """See :meth:`audioflow.sampling.Sampler.draw`.
+
+        Raises:
+            ValueError: the shapes do not fit together.
+        """
+        batch, steps = level.shape[0], level.shape[-1]
+        if batch != self._batch or noise.shape != (batch, self._law.noise_channels, steps):
+            raise ValueError(f"noise {list(noise.shape)} and level {list(level.shape)} do not fit the sampler")
+        given = prepared_noise(self._law, noise).transpose(1, 2)
+        levels = level[:, 0].float().t()
+        blocks = shares(self._network, self._sizes, cond, self._speaker, batch, steps, first)
+        for start, stop, share in blocks:
+            yield self._run(share, levels[start:stop].contiguous(), given[:, start:stop].contiguous())
+
+    def _run(self, share: Tensor, level: Tensor, noise: Tensor) -> Tensor:
+        """A block ``[B, n]``; ``share`` see :func:`shares`, ``level [n, B]``, ``noise [2, n, B]``."""
+        sizes, weights, numbers = self._sizes, self._weights, self._numbers
+        steps, batch = level.shape
+        share = share.contiguous()
+        row = share.shape[-1]
+        seen = torch.cat([self._seen, level.new_empty(steps, batch)])
+        audio = torch.cat([self._before, torch.empty_like(level)])
+        each = utterances_of_a_program(batch, level.device)
+        kernel.sample[(-(-batch // each),)](
+            seen,
+            audio,
+            share,
+            level,
+            noise,
+            self._rings,
+            weights.conv,
+            weights.out,
+            weights.residual_bias,
+            weights.skip_bias,
+            weights.front,
+            weights.front_bias,
+            weights.hidden,
+            weights.hidden_bias,
+            weights.end,
+            weights.end_bias,
+            weights.linear,
+            self._edges,
+            self._step,
+            steps,
+            batch,
+            each,
+            sizes.layers,
+            batch * row if len(share) > 1 else 0,
+            2 * sizes.gates,
+            row,
+            weights.residual_scale,
+            weights.skip_scale,
+            self._preemphasis,
+            numbers.temperature,
+            numbers.min_log_scale,
+            CYCLE=sizes.cycle,
+            TAPS=sizes.taps,
+            C=sizes.channels,
+            G=sizes.gates,
+            P=sizes.params,
+            WINDOW=sizes.window,
+            FRONT_TAPS=sizes.front_taps,
+            LINEAR_TAPS=sizes.linear_taps,
+            FRONT_RELU=sizes.front_relu,
+            LAW=numbers.kind,
+            COMPONENTS=numbers.components,
+            ONE_HOT=numbers.one_hot,
+            PARTS=sizes.parts,
+            STAGES=sizes.stages,
+            QUICK=level.is_cuda,
+            num_warps=WARPS,
+        )
+        self._step += steps
+        self._seen, self._before = seen[-sizes.window :].clone(), audio[-1:].clone()
+        return audio[1:].t()
+
+
+def check(network: CausalWaveNet) -> None:
+    """See whether the kernel can work with a network.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    sizes_of(network, PARTS["float32"])
+
+
+def utterances_of_a_program(batch: int, device: torch.device) -> int:
+    """As few as can be: every multiprocessor has its own way to the weights."""
+    return min(int(kernel.ROWS.value), max(1, -(-batch // _programs(device))))
+
+
+def _programs(device: torch.device) -> int:
+    """Programs that run at the same time: one on each multiprocessor."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2

@@ -1,0 +1,67 @@
+"""An output law as numbers, and its noise, as compiled loops read them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audioflow.distributions import DiscretizedLogisticMixture, Gaussian, GaussianMixture, MuLawCategorical, OutputLaw
+from audioflow.distributions.base import uniform
+
+GAUSSIAN, GAUSSIAN_MIXTURE, LOGISTIC_MIXTURE, MU_LAW = range(4)
+
+
+class LawNumbers(NamedTuple):
+    """An output law as numbers.
+
+    Attributes:
+        kind: one of the constants of this module.
+        components: of a mixture, or classes.
+        min_log_scale: floor of log-scales.
+        temperature: see :meth:`audioflow.distributions.OutputLaw.sample`.
+        edges: borders of the mu-law classes.
+        one_hot: whether the network sees classes.
+    """
+
+    kind: int
+    components: int
+    min_log_scale: float
+    temperature: float
+    edges: np.ndarray
+    one_hot: bool
+
+
+def law_numbers(law: OutputLaw, temperature: float) -> LawNumbers:
+    """A law as a compiled loop reads it.
+
+    Raises:
+        TypeError: the loops do not know the law.
+    """
+    kinds = {
+        Gaussian: GAUSSIAN,
+        GaussianMixture: GAUSSIAN_MIXTURE,
+        DiscretizedLogisticMixture: LOGISTIC_MIXTURE,
+        MuLawCategorical: MU_LAW,
+    }
+    if type(law) not in kinds:
+        raise TypeError(f"the compiled loops do not know the law {type(law).__name__}")
+    edges, components, one_hot = np.zeros(2), getattr(law, "components", 1), False
+    if isinstance(law, MuLawCategorical):
+        edges, components, one_hot = law.edges.double().numpy(), law.parameter_channels, law.one_hot
+    floor = float(getattr(law, "min_log_scale", 0.0))
+    return LawNumbers(kinds[type(law)], components, floor, float(temperature), edges, one_hot)
+
+
+def prepared_noise(law: OutputLaw, noise: Tensor) -> Tensor:
+    """Standard normal noise ``[B, N, T]`` as a compiled loop takes it, ``[2, B, T]``, float32.
+
+    The first number is standard normal for a Gaussian, and uniform for the other laws, of which it chooses a component
+    or a class; the second is what the location and scale of a mixture's component are applied to.
+    """
+    first, other = noise[:, 0], noise[:, -1]
+    if not isinstance(law, Gaussian):
+        first = uniform(first)
+    if isinstance(law, DiscretizedLogisticMixture):
+        other = torch.logit(uniform(other))
+    return torch.stack([first, other]).float()

@@ -1,0 +1,32 @@
+"""What is added to a WaveNet's gates at all times alike."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.masked_convolution import bias_of
+from audioflow.nets.wavenet import CausalWaveNet
+
+
+def steady_sums(
+    network: CausalWaveNet, cond: Tensor | FrameFeatures | None, speaker: Tensor | None, batch: int
+) -> Tensor:
+    """Biases of each layer's convolution and conditioning, and what the speaker adds: ``[B, L, 2 * gate_channels]``.
+
+    Args:
+        network: whose.
+        cond: features of the mel, of which only the steady part is looked at; ``None`` for none.
+        speaker: embeddings ``[B, S]``.
+        batch: utterances ``B``.
+    """
+    stack = network.stack
+    layers = len(stack.dilations)
+    total = torch.stack([bias_of(c) for c in stack.convolutions]).expand(batch, -1, -1)  # type: ignore[arg-type]
+    if stack.condition is not None and cond is not None:
+        total = total + bias_of(stack.condition).view(layers, -1)
+        if isinstance(cond, FrameFeatures) and cond.steady is not None:
+            total = total + functional.conv1d(cond.steady, stack.condition.weight).view(batch, layers, -1)
+    if stack.speaker is not None and speaker is not None:
+        total = total + stack.speaker(speaker[..., None]).view(batch, layers, -1)
+    return total.detach().float()
