@@ -1,6 +1,6 @@
 """How far the engines of a model agree on real speech: audio, and the likelihood of it under the model.
 
-    python -m benchmarks.agreement CHECKPOINT [--recording data/speech/ru_0235.flac] [--seconds 2]
+    python -m benchmarks.agreement CHECKPOINT [--recording data/speech/ru_0235.flac] [--seconds 2] [--reference cached]
 
 All engines are given the same noise. An autoregressive model feeds its errors of rounding back, so differences of
 samples grow with time; what counts is whether the model holds one audio for less likely than the other.
@@ -12,6 +12,9 @@ from pathlib import Path
 import torch
 
 from audioflow.audio import read_audio
+from audioflow.devices import pick_device
+from audioflow.evaluation.agreement import nats_per_sample, relative_difference
+from audioflow.evaluation.engines import SLOW_ENGINES
 from audioflow.vocoders import load
 from benchmarks.timing import machine
 
@@ -23,30 +26,35 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--recording", type=Path, default=ROOT / "data" / "speech" / "ru_0235.flac")
     parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--reference", help="engine that is held for right; by default the slowest but naive")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu")
     options = parser.parse_args()
-    vocoder = load(options.checkpoint).eval()
+    device = pick_device(options.device)
+    vocoder = load(options.checkpoint, device).eval()
     vocoder.fold_weight_norm()
     contract = vocoder.contract
     wav, _ = read_audio(options.recording, contract.sample_rate)
     frames = round(options.seconds * contract.sample_rate / contract.hop_length)
-    mel = vocoder.mel(wav[None])[..., :frames]
-    print(machine(), end="\n\n")
-    engines = [engine for engine in reversed(vocoder.usable_engines) if engine != "naive"]
-    first, early = None, contract.sample_rate // 10
+    mel = vocoder.mel(wav[None].to(device))[..., :frames]
+    print(machine(device), end="\n\n")
+    slowest = [engine for engine in reversed(vocoder.usable_engines) if engine not in SLOW_ENGINES]
+    reference = options.reference or slowest[0]
+    engines = [reference, *(engine for engine in slowest if engine != reference)]
+    right, early = vocoder.synthesize(mel, engine=reference), contract.sample_rate // 10
+    nats = nats_per_sample(vocoder, right, mel)
     print(
-        "| engine | nats per sample of its audio | less the first's | largest diff., 0.1 s | all |\n"
-        "|---|--:|--:|--:|--:|"
+        "| engine | nats per sample of its audio | less the first's | largest diff., 0.1 s | all | rel. diff., 0.1 s | "
+        "all |\n|---|--:|--:|--:|--:|--:|--:|"
     )
     for engine in engines:
-        made = vocoder.synthesize(mel, engine=engine)
-        with torch.inference_mode():
-            nats = float(vocoder.log_prob(made, mel)) / made.shape[1]
-        if first is None:
-            first = nats, made
-        difference = (made - first[1]).abs()[0]
-        cells = f"{nats:.4f} | {nats - first[0]:+.4f} | {difference[:early].max():.1e} | {difference.max():.1e}"
-        print(f"| {engine} | {cells} |", flush=True)
+        made = right if engine == reference else vocoder.synthesize(mel, engine=engine)
+        own = nats_per_sample(vocoder, made, mel)
+        largest = [float((made - right)[:, :end].abs().max()) for end in (early, made.shape[1])]
+        relative = [relative_difference(made[:, :end], right[:, :end]) for end in (early, made.shape[1])]
+        cells = [f"{own:.4f}", f"{own - nats:+.4f}", *(f"{value:.1e}" for value in (*largest, *relative))]
+        print(f"| {engine} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    with torch.inference_mode():
+        main()

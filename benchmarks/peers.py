@@ -1,9 +1,11 @@
 """Times our engines beside other projects' code, with the same weights where the architecture is the same.
 
-    python -m benchmarks.peers [--jobs wavenet glow waveflow griffin-lim] [--threads 1] [--rounds 5] [--json FILE]
+    python -m benchmarks.peers [--jobs wavenet glow waveflow griffin-lim hifigan] [--hifigan-onnx FILE] [--threads 1]
+                               [--rounds 5] [--json FILE]
 
 Every contender of a job takes its turn in every round, in one process, and the median counts. The weights are random:
-that changes the sound, not the speed. The packages are those that ``make test`` installs.
+that changes the sound, not the speed. The packages are those that ``make test`` installs. A HiFi-GAN is timed where
+onnxruntime is installed and a file is named: an ONNX model from a mel [1, M, F] in float32 to audio.
 """
 
 import argparse
@@ -70,7 +72,8 @@ class Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
+    parser.add_argument("--jobs", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--hifigan-onnx", type=Path, metavar="FILE", help="a HiFi-GAN for the job hifigan")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the rows there too")
@@ -80,8 +83,9 @@ def main() -> None:
     print(f"- median of {options.rounds} rounds, in turns\n")
     print("| job | contender | samples/s | ratio to the first | spread |\n|---|---|--:|--:|--:|")
     rows: list[Row] = []
+    jobs: dict[str, Callable[[], Iterator[Job]]] = {**JOBS, "hifigan": partial(hifigan_jobs, options.hifigan_onnx)}
     for name in options.jobs:
-        for title, contenders, notes in JOBS[name]():
+        for title, contenders, notes in jobs[name]():
             for row in timed(title, contenders, options.rounds):
                 rows.append(row)
                 print(
@@ -252,12 +256,57 @@ def _imported(name: str, state: dict[str, torch.Tensor], *settings: str) -> Voco
         return chosen.convert(read_checkpoint(path), read_settings(chosen.settings, settings, name)).vocoder
 
 
+def hifigan_jobs(path: Path | None) -> Iterator[Job]:
+    """One second by a HiFi-GAN in onnxruntime, by Griffin-Lim and by our parallel engines, at 22,050 Hz."""
+    contract = PRESETS["nvidia-22k"]
+    frames = 86
+    mel = torch.randn(80, frames) - 5
+    contenders = [Contender("librosa, Griffin-Lim, 32 iterations", lambda: griffin_lim(mel, contract), frames * 256)]
+    notes = []
+    try:
+        run = onnx_vocoder(path, torch.get_num_threads())
+    except (ImportError, ValueError) as error:
+        notes.append(f"HiFi-GAN is absent: {error}")
+    else:
+        made = run(mel[None])
+        contenders.append(Contender(f"{path and path.name}, onnxruntime", lambda: run(mel[None]), made.size))
+        notes.append(f"{path and path.name} makes {made.size / frames:g} samples of each mel frame")
+    for name in ("glow", "nice"):
+        ours = build(name, contract, {}).eval().fold_weight_norm()
+        contenders += [_synthesis(f"audioflow {name}, {one}", ours, frames, 1, one) for one in ours.usable_engines]
+    yield "HiFi-GAN, Griffin-Lim, flows, 1 s", contenders, notes
+
+
+def onnx_vocoder(path: Path | None, threads: int) -> Callable[[torch.Tensor], np.ndarray]:
+    """A model in an ONNX file as a function from mel [1, M, F] to audio.
+
+    Raises:
+        ImportError: onnxruntime is not installed.
+        ValueError: no file is named, or it has several inputs.
+    """
+    if path is None:
+        raise ValueError("no file was named by --hifigan-onnx")
+    try:
+        # Nothing else here needs it.
+        import onnxruntime  # type: ignore[import-not-found]  # noqa: PLC0415
+    except ImportError:
+        raise ImportError("onnxruntime is not installed") from None
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    if len(session.get_inputs()) != 1:
+        raise ValueError(f"{path.name} has {len(session.get_inputs())} inputs; one, the mel, was expected")
+    name = session.get_inputs()[0].name
+    return lambda mel: np.asarray(session.run(None, {name: mel.float().numpy()})[0])
+
+
 JOBS: dict[str, Callable[[], Iterator[Job]]] = {
     "wavenet": wavenet_jobs,
     "glow": glow_jobs,
     "waveflow": waveflow_jobs,
     "griffin-lim": griffin_lim_jobs,
 }
+NAMES = (*JOBS, "hifigan")
 
 if __name__ == "__main__":
     main()

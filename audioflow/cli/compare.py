@@ -39,7 +39,7 @@ Examples:
     type=FiniteRange(min=0.001),
     default=0.25,
     show_default=True,
-    help="Length that the naive engine makes.",
+    help="Length that the naive engine makes, and that engines are held against each other on.",
 )
 @click.option(
     "--engines",
@@ -79,8 +79,8 @@ def compare(
 ) -> None:
     """Bring recordings through each CHECKPOINT by each of its engines, beside Griffin-Lim and the recording itself.
 
-    Without --input the bundled held-out utterance is used. Prints a table of speed, likelihood and distances; --page
-    writes one self-contained page with sound, waveforms and spectrograms.
+    Without --input the bundled held-out utterance is used. Prints a table of speed, memory, likelihood, distances and
+    agreement of engines; --page writes one self-contained page with sound, pictures and speed plotted against quality.
     """
     from audioflow.devices import pick_device  # noqa: PLC0415 - torch is slow to import, and --help shall be quick
     from audioflow.files import check_output, keep_apart  # noqa: PLC0415

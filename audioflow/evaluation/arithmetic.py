@@ -8,7 +8,6 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from audioflow.evaluation.likelihood import device_of
-from audioflow.sampling import CPU_ENGINES
 from audioflow.vocoders import Vocoder
 
 # A long signal of which the beginning and end are a small part; one frame where each sample is a call by itself.
@@ -22,16 +21,24 @@ def multiply_accumulates(vocoder: Vocoder, engine: str) -> float:
 
     Args:
         vocoder: the model, on any device.
-        engine: how it is sampled. What a compiled loop does is not seen from outside; it does what ``cached`` does.
+        engine: how it is sampled. What compiled loops and recorded graphs do is not seen from outside; the engines
+            count in whose place they stand.
     """
     contract = vocoder.contract
     frames = SEQUENTIAL_FRAMES if vocoder.name == "wavenet" else PARALLEL_FRAMES
     mel = torch.zeros(1, contract.n_mels, frames, device=device_of(vocoder))
     counter = FlopCounterMode(display=False)
     with _without_gradients(vocoder), counter:
-        vocoder.synthesize(mel, engine="cached" if engine in CPU_ENGINES else engine)
+        vocoder.synthesize(mel, engine=_counted_engine(vocoder, engine))
     # The counter says two operations for each.
     return counter.get_total_flops() / 2 / (frames * contract.hop_length)
+
+
+def _counted_engine(vocoder: Vocoder, engine: str) -> str:
+    """The engine that does the same arithmetic by torch's own operations, one call at a time."""
+    if vocoder.name == "wavenet" and engine != "naive":
+        return "cached"
+    return engine.removesuffix("-graph")
 
 
 @contextmanager

@@ -9,7 +9,8 @@ import soundfile
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
-from audioflow.evaluation.pictures import highest_peak, loudest_decibels, spectrogram_png, waveform_png
+from audioflow.evaluation.charts import quality_figure
+from audioflow.evaluation.pictures import figure_png, highest_peak, loudest_decibels, spectrogram_png, waveform_png
 from audioflow.evaluation.results import COLUMNS, Comparison, Row, formatted
 from audioflow.files import atomic_path
 
@@ -19,6 +20,12 @@ EXPLANATIONS = {
     "multiply_accumulates": "millions of multiply-accumulates that one sample takes",
     "samples_per_second": "audio samples made in a second on the device below, the median of the runs",
     "times_real_time": "seconds of speech made in a second; above 1 is faster than speech",
+    "first_sample_ms": "milliseconds from the mel of the first recording to the first samples of its audio; "
+    "engines that do not stream give them with the last ones",
+    "peak_megabytes": "most memory, in millions of bytes, that synthesis takes over what was taken before it, so "
+    "without the weights: resident memory of the process on a CPU, tensors on a GPU",
+    "share_of_ceiling": "arithmetic done in a second, of the most that a convolution or matrix product reached in the "
+    "same run, in the engine's precision or in float32; see the ceilings below",
     "nats_per_sample": "exact log-likelihood of the recording given its mel, a density over amplitudes in [-1, 1]; "
     "higher is better",
     "bits_per_sample": "the same as code length of a 16-bit sample, 15 - nats / ln 2; lower is better",
@@ -32,7 +39,17 @@ EXPLANATIONS = {
     "voicing_error": "share of 10 ms frames that are voiced in one and not in the other",
     "difference": "greatest difference of a sample from the model's first engine with the same noise; "
     "0 means the same audio",
+    "relative_difference": "norm of the difference from the audio of the model's reference engine (naive, else "
+    "parallel) over the norm of that audio, for a stretch of the first recording with the same noise",
+    "nats_difference": "log-likelihood of that audio under the model less that of the reference's, in nats per "
+    "sample, for models that go sample by sample or row by row",
 }
+
+AGREEMENT_NOTE = (
+    "An autoregressive model feeds its errors of rounding back, so the audio of two engines drifts apart, sample by "
+    "sample, until it is another draw of the same law, though both are right. What tells there is whether the model "
+    "holds the one for less likely than the other: nats diff. is near 0 where it does not."
+)
 
 
 @dataclass(frozen=True)
@@ -109,9 +126,17 @@ def render_page(
         machine=comparison.machine,
         columns={name: COLUMNS[name][0] for name in comparison.columns()},
         explanations=EXPLANATIONS,
+        agreement_note=AGREEMENT_NOTE if any(row.agreement for row in comparison.rows) else "",
+        chart=chart(comparison),
         rows=[(row, formatted(row)) for row in comparison.rows],
         utterances={name: clips(comparison, name) for name in comparison.inputs},
     )
+
+
+def chart(comparison: Comparison) -> str:
+    """Give the picture of speed against quality as a data URI; empty where there is nothing to draw."""
+    figure = quality_figure(comparison)
+    return "" if figure is None else data_uri("image/png", figure_png(figure))
 
 
 def clips(comparison: Comparison, name: str) -> list[Clip]:

@@ -84,7 +84,7 @@ def draw_waveform(axes: Axes, wav: Tensor, sample_rate: int, peak: float) -> Non
     axes.fill_between(seconds, low, high, color=WAVE_COLOUR, linewidth=0.4, edgecolor=WAVE_COLOUR)
     axes.set_xlim(0, wav.shape[-1] / sample_rate)
     axes.set_ylim(-peak, peak)
-    _style(axes)
+    style_axes(axes)
 
 
 def draw_spectrogram(axes: Axes, wav: Tensor, sample_rate: int, loudest: float) -> None:
@@ -102,7 +102,7 @@ def draw_spectrogram(axes: Axes, wav: Tensor, sample_rate: int, loudest: float) 
         interpolation="bilinear",
     )
     axes.set_ylabel("kHz", color=GREY, fontsize=8)
-    _style(axes)
+    style_axes(axes)
 
 
 def decibels(wav: Tensor, sample_rate: int) -> Tensor:
@@ -134,7 +134,8 @@ def _envelope(wav: Tensor, sample_rate: int, points: int = 1200) -> tuple[Tensor
     return pieces.amin(dim=1), pieces.amax(dim=1), seconds
 
 
-def _style(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
+    """Make ticks and frame grey and thin, and the ground transparent."""
     axes.tick_params(colors=GREY, labelsize=8)
     axes.patch.set_alpha(0)
     for spine in axes.spines.values():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from audioflow.evaluation.agreement import Agreement
 from audioflow.evaluation.likelihood import LogLikelihood
 from audioflow.evaluation.speed import Timing
 
@@ -30,6 +31,9 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "multiply_accumulates": ("M MAC/sample", lambda value: three_digits(value / 1e6)),
     "samples_per_second": ("samples/s", "{:,.0f}".format),
     "times_real_time": ("x real time", three_digits),
+    "first_sample_ms": ("first sample, ms", three_digits),
+    "peak_megabytes": ("peak MB", three_digits),
+    "share_of_ceiling": ("of ceiling", "{:.1%}".format),
     "nats_per_sample": ("nats/sample", "{:.3f}".format),
     "bits_per_sample": ("bits/sample", "{:.3f}".format),
     "m_stft": ("M-STFT", "{:.3f}".format),
@@ -40,6 +44,8 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "f0_cents": ("F0 cents", "{:.0f}".format),
     "voicing_error": ("voicing err.", "{:.1%}".format),
     "difference": ("max diff.", "{:.2g}".format),
+    "relative_difference": ("rel. diff.", "{:.2g}".format),
+    "nats_difference": ("nats diff.", "{:+.2g}".format),
 }
 
 
@@ -58,6 +64,10 @@ class Row:
         distances: metric by name, the mean over the inputs.
         difference: greatest absolute difference from the audio of the model's first engine, same noise.
         note: a sentence on what is special about the row.
+        first_seconds: until the first samples of the first input are there.
+        peak_bytes: memory that synthesis took at its peak, over that which was taken before.
+        share_of_ceiling: of the best arithmetic that the device reached in the same run.
+        agreement: with the model's reference engine, over a short stretch, same noise.
     """
 
     label: str
@@ -70,6 +80,10 @@ class Row:
     distances: dict[str, float] = field(default_factory=dict)
     difference: float | None = None
     note: str = ""
+    first_seconds: float | None = None
+    peak_bytes: int | None = None
+    share_of_ceiling: float | None = None
+    agreement: Agreement | None = None
 
     def figures(self) -> dict[str, float | int | None]:
         """Give the row's figures by name, in the order of the columns."""
@@ -79,6 +93,9 @@ class Row:
             "multiply_accumulates": self.multiply_accumulates,
             "samples_per_second": timing.samples_per_second if timing else None,
             "times_real_time": timing.times_real_time if timing else None,
+            "first_sample_ms": None if self.first_seconds is None else 1e3 * self.first_seconds,
+            "peak_megabytes": None if self.peak_bytes is None else self.peak_bytes / 1e6,
+            "share_of_ceiling": self.share_of_ceiling,
             "nats_per_sample": likelihood.nats_per_sample if likelihood else None,
             "bits_per_sample": likelihood.bits_per_sample if likelihood else None,
             "m_stft": self.distances.get("m_stft"),
@@ -86,6 +103,14 @@ class Row:
             "lsd_db": self.distances.get("lsd_db"),
             **{name: self.distances.get(name) for name in HEARING},
             "difference": self.difference,
+            "relative_difference": self.agreement.relative_difference if self.agreement else None,
+            "nats_difference": self.agreement.nats_difference if self.agreement else None,
+        }
+
+    def finite_figures(self) -> dict[str, float | int | None]:
+        """Give the figures, without those that are no finite numbers: no table, plot or JSON has a place for them."""
+        return {
+            name: None if value is None or not math.isfinite(value) else value for name, value in self.figures().items()
         }
 
 
@@ -139,16 +164,10 @@ class Comparison:
         notes = [f"{row.label} ({row.engine}): {row.note}" for row in self.rows if row.note]
         return "\n".join([*lines, "", self.conditions(), *notes])
 
-    def _finite(self, row: Row) -> dict[str, float | int | None]:
-        """The figures that are shown; JSON has no word for one that is not a number."""
-        figures = row.figures()
-        shown = {name: figures[name] for name in self.columns()}
-        return {name: None if value is None or math.isnan(value) else value for name, value in shown.items()}
-
     def to_json(self) -> str:
         """Give the figures and conditions, without the audio, as JSON text."""
         rows = [
-            {"model": row.label, "engine": row.engine, **self._finite(row), "note": row.note or None}
+            {"model": row.label, "engine": row.engine, **self._shown(row), "note": row.note or None}
             for row in self.rows
         ]
         facts = {
@@ -161,13 +180,14 @@ class Comparison:
         }
         return json.dumps({**facts, "rows": rows}, indent=2, ensure_ascii=False)
 
+    def _shown(self, row: Row) -> dict[str, float | int | None]:
+        figures = row.finite_figures()
+        return {name: figures[name] for name in self.columns()}
+
 
 def formatted(row: Row) -> dict[str, str]:
     """Give a row's figures as text by the name of the column; what it does not have is a dash."""
-    return {
-        name: "-" if value is None or math.isnan(value) else COLUMNS[name][1](value)
-        for name, value in row.figures().items()
-    }
+    return {name: "-" if value is None else COLUMNS[name][1](value) for name, value in row.finite_figures().items()}
 
 
 def _aligned(line: list[str], widths: list[int]) -> list[str]:

@@ -69,6 +69,20 @@ def measure(
             return Timing(statistics.median(taken), samples, sample_rate, len(taken)), result
 
 
+def seconds_to_first(pieces: Callable[[], Iterable[object]], runs: int = 3) -> float:
+    """Give the seconds until the first of some pieces is there, the median of the runs; one run before is not timed.
+
+    Args:
+        pieces: makes them one after another, as they are asked for.
+        runs: that are timed.
+    """
+
+    def first() -> object:
+        return next(iter(pieces()))
+
+    return measure(first, samples=1, sample_rate=1, runs=runs, warm_up=first)[0].seconds
+
+
 def pooled_timing(timings: Iterable[Timing]) -> Timing:
     """Put the timings of several utterances of one rate together: their seconds and samples are summed."""
     timings = list(timings)

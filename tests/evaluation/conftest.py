@@ -16,6 +16,7 @@ class ToyVocoder(nn.Module):
     name = "toy"
     engines = ("parallel", "naive", "blocks")
     scores_step_by_step = False
+    lookahead_frames = None
 
     @property
     def usable_engines(self):

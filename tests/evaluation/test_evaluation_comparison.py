@@ -81,6 +81,44 @@ def test_an_engine_that_disagrees_is_seen(toy_class, speech):
     found = compare({"wrong": Wrong()}, {"it": speech[:4000]}, runs=1)
     assert row_of(found, "wrong", "naive").difference == pytest.approx(0.25, abs=1e-6)
     assert row_of(found, "wrong", "blocks").difference == pytest.approx(0.5, abs=1e-6)
+    stretch = Wrong().synthesize(loudest_mel(speech[:4000], 0.25), engine="naive")
+    further = 0.25 * math.sqrt(stretch.numel()) / float(stretch.detach().norm())
+    for engine, wanted in (("naive", 0), ("parallel", further), ("blocks", further)):
+        agreement = row_of(found, "wrong", engine).agreement
+        assert agreement.relative_difference == pytest.approx(wanted, rel=1e-4), engine
+        assert (agreement.nats_difference == 0) == (engine == "naive")
+
+
+def loudest_mel(wav, seconds):
+    mel = MelFrontEnd(PRESETS["speech-16k"])(wav[None])
+    return loudest_stretch(mel, wav, 200, seconds, 16_000)
+
+
+def test_nobody_waits_for_the_naive_engine_who_asks_for_the_fastest(toy_class, speech):
+    class Fast(toy_class):
+        def synthesize(self, mel, lengths=None, temperature=1.0, seed=0, engine="auto", speaker=None):
+            assert engine != "naive"
+            return super().synthesize(mel, lengths, temperature, seed, engine, speaker)
+
+    found = compare({"it": Fast()}, {"it": speech[:4000]}, engines="auto", runs=1)
+    assert row_of(found, "it", "parallel").agreement is None
+
+
+def test_cost_is_measured_beside_speed(found):
+    for row in found.rows[1:-1]:
+        figures = row.figures()
+        assert figures["peak_megabytes"] is None or 0 <= figures["peak_megabytes"] < 2000
+        assert figures["first_sample_ms"] > 0
+    assert {name for name in found.machine if name.startswith("Ceiling")} == {"Ceiling, float32", "Ceiling, copying"}
+    assert row_of(found, "recording").distances["m_stft"] == 0
+
+
+def test_the_first_samples_of_a_stream_come_before_all_are_made(contract, speech):
+    torch.manual_seed(0)
+    glow = Glow(contract, flows=2, channels=8, layers=2, early_every=2)
+    row = row_of(compare({"g": glow}, {"it": speech.repeat(4)}, scored=False, runs=1), "g", "parallel")
+    assert 0 < row.first_seconds < row.timing.seconds / 2
+    assert 0 < row.share_of_ceiling < 1
 
 
 def test_the_real_models_can_be_compared(speech, contract):
@@ -92,7 +130,7 @@ def test_the_real_models_can_be_compared(speech, contract):
             parameter.data += 0.05 * torch.randn(parameter.shape)
     found = compare({"w": wavenet, "g": glow}, {"it": speech[:1300]}, stretch_seconds=0.02, runs=1)
     made = [(row.label, row.engine) for row in found.rows[1:-2]]
-    assert made == [("w", engine) for engine in wavenet.engines] + [("g", engine) for engine in glow.engines]
+    assert made == [(name, engine) for name, one in (("w", wavenet), ("g", glow)) for engine in one.usable_engines]
     for row in found.rows[1:-2]:
         assert row.likelihood.samples == 1200
         assert math.isfinite(row.likelihood.nats_per_sample)

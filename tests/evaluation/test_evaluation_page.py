@@ -8,8 +8,9 @@ import soundfile
 import torch
 
 from audioflow.errors import OutputError
+from audioflow.evaluation.comparison import compare
 from audioflow.evaluation.environment import describe_machine, processor_name
-from audioflow.evaluation.page import EXPLANATIONS, clips, render_page, wav_bytes, write_page
+from audioflow.evaluation.page import AGREEMENT_NOTE, EXPLANATIONS, clips, render_page, wav_bytes, write_page
 from audioflow.evaluation.results import COLUMNS, Comparison, Row
 
 
@@ -52,6 +53,19 @@ def test_nothing_outside_is_needed(page):
     assert all(address.startswith("data:") for address in addresses)
     assert "<script" not in page
     assert "@import" not in page
+
+
+def test_speed_against_quality_is_pictured_where_there_are_both(page, speech, toy):
+    assert 'class="chart"' not in page
+    whole = render_page(compare({"toy": toy}, {"it": speech[:4000]}, runs=1))
+    (chart,) = re.findall(r'<img class="chart" src="data:image/png;base64,([^"]+)"', whole)
+    pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(chart)))
+    assert pixels.shape[1] > 2 * pixels.shape[0]  # two panels
+    assert pixels[..., 3].std() > 0.05
+    for heading in ("first sample, ms", "peak MB", "of ceiling", "rel. diff.", "nats diff."):
+        assert f">{heading}</th>" in whole
+    assert AGREEMENT_NOTE in whole
+    assert AGREEMENT_NOTE not in page
 
 
 def test_text_is_escaped(page):

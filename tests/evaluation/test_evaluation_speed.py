@@ -39,6 +39,18 @@ def test_the_warm_up_is_not_timed(clock):
     assert timing.seconds == 1.0
 
 
+def test_only_the_first_piece_is_waited_for(clock):
+    asked = []
+
+    def pieces():
+        for number in range(3):
+            asked.append(number)
+            yield clock()
+
+    assert speed.seconds_to_first(pieces, runs=2) == 2.0  # 1 and 3, after a run of 5 that is not timed
+    assert asked == [0, 0, 0]
+
+
 def test_pooling_sums_seconds_and_samples():
     both = pooled_timing([Timing(1.0, 100, 8000, 3), Timing(3.0, 700, 8000, 1)])
     assert (both.seconds, both.samples_per_second, both.runs) == (4.0, 200, 1)
