@@ -44,7 +44,7 @@ format: $(DEV) ## bring the code into the one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(RUN) ## time training and every engine of every recipe for the bundled speech (BENCH_ARGS="--batch 1 16")
+bench: $(RUN) ## time every engine of every recipe for the bundled speech, with memory and agreement (BENCH_ARGS=--quick)
 	$(BIN)/python -m benchmarks.speed $(BENCH_ARGS)
 
 density: $(DENSITY) ## compare density estimation with zuko, nflows and normflows (hours; DENSITY_ARGS=--quick)

@@ -1,6 +1,6 @@
 r"""Does fixed-point iteration pay for sequential sampling? Sweeps per sample of a WaveNet, and per row of a MAF.
 
-    python -m benchmarks.jacobi --wavenet CHECKPOINT [--maf CHECKPOINT ...] [--samples 600]
+    python -m benchmarks.jacobi --wavenet CHECKPOINT [--maf CHECKPOINT ...] [--samples 600] [--plot FILE]
 
 Every sample is a function of those before it, :math:`x_t = f_t(x_{<t})`. A sweep puts a guess of a whole window into
 the right side, which is one parallel pass. The first sample of the window is exact after it, since all before it are,
@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 from scipy.signal import lfilter
 from torch import Tensor
 
@@ -38,6 +39,10 @@ from benchmarks.timing import machine
 ROOT = Path(__file__).parents[1]
 FITTED_TO = 512
 """Exact samples before the window that a filter is fitted to."""
+WINDOWS, TOLERANCES = (16, 64, 256), (1e-2, 1e-4)
+LAGS, LAGS_AT = (0, 1, 2, 4, 8, 16, 32), 64
+"""Lags that filters are fitted to, and the window for which all of them are tried."""
+COLOURS = {0: "#3f7fbf", LAGS[3]: "#d9822b", -1: "#3a9b5c"}
 
 
 @dataclass(frozen=True)
@@ -73,13 +78,18 @@ def main() -> None:
     parser.add_argument("--maf", type=Path, nargs="*", default=[], help="checkpoints of maf or waveflow")
     parser.add_argument("--samples", type=int, default=600)
     parser.add_argument("--newton-samples", type=int, default=128)
+    parser.add_argument("--plot", type=Path, help="draw a WaveNet's sweeps against window and lag there")
     options = parser.parse_args()
     torch.manual_seed(0)
     print(machine())
     if options.wavenet:
         print("\n| window | tolerance | sweep | sweeps per sample |\n|--:|--:|---|--:|")
+        rows = []
         for row in wavenet_rows(options.wavenet, options.samples, options.newton_samples):
-            print(f"| {row} |", flush=True)
+            rows.append(row)
+            print(f"| {row.window} | {row.tolerance:g} | {row.sweep} | {row.per_sample:.2f} |", flush=True)
+        if options.plot:
+            figure(rows).savefig(options.plot, dpi=110)
     if options.maf:
         print("\n| model | tolerance | sweeps per flow | rows |\n|---|--:|--:|--:|")
         for path in options.maf:
@@ -94,22 +104,70 @@ def speech(vocoder: Vocoder) -> Tensor:
     return vocoder.mel(wav[None, rate : 2 * rate])
 
 
-def wavenet_rows(path: Path, samples: int, newton_samples: int) -> Iterator[str]:
-    """Cells of the table for a WaveNet."""
+@dataclass(frozen=True)
+class Row:
+    """How many sweeps a WaveNet's samples needed.
+
+    Attributes:
+        window: samples that are guessed at a time.
+        tolerance: share of the loudness.
+        taps: lag up to which the dependence is taken for a filter; 0 for none, -1 for the whole Jacobian.
+        per_sample: sweeps for each sample.
+    """
+
+    window: int
+    tolerance: float
+    taps: int
+    per_sample: float
+
+    @property
+    def sweep(self) -> str:
+        """Name of the kind of sweep."""
+        return {0: "plain", -1: "newton"}.get(self.taps, f"filter {self.taps}")
+
+
+def wavenet_rows(path: Path, samples: int, newton_samples: int) -> Iterator[Row]:
+    """Lines of the table for a WaveNet."""
     vocoder = load(path)
     assert isinstance(vocoder, WaveNet)  # noqa: S101
     vocoder.fold_weight_norm()
     with torch.no_grad():
         whole = Material.read(vocoder, speech(vocoder), samples)
-    for window in (16, 64, 256):
-        for tolerance in (1e-2, 1e-4):
-            for taps in (0, 4, 16):
-                count = sweeps(whole, window, tolerance, taps)
-                name = f"filter {taps}" if taps else "plain"
-                yield f"{window} | {tolerance:g} | {name} | {count / samples:.2f}"
-    for window in (16, 64):
-        count = newton_sweeps(whole, window, 1e-4, newton_samples)
-        yield f"{window} | 0.0001 | newton | {count / newton_samples:.2f}"
+    for window in WINDOWS:
+        for tolerance in TOLERANCES:
+            for taps in LAGS if window == LAGS_AT else LAGS[::3]:
+                yield Row(window, tolerance, taps, sweeps(whole, window, tolerance, taps) / samples)
+    for window in WINDOWS[:-1]:
+        for tolerance in TOLERANCES:
+            count = newton_sweeps(whole, window, tolerance, newton_samples)
+            yield Row(window, tolerance, -1, count / newton_samples)
+
+
+def figure(rows: list[Row]) -> Figure:
+    """Sweeps against the window, and against the lag of the filter."""
+    drawn = Figure(figsize=(9, 3.6), layout="constrained")
+    by_window, by_lag = drawn.subplots(1, 2, sharey=True)
+    for taps in (0, LAGS[3], -1):
+        for tolerance in TOLERANCES:
+            own = [row for row in rows if (row.taps, row.tolerance) == (taps, tolerance)]
+            style = "-" if tolerance == TOLERANCES[-1] else ":"
+            label = f"{own[0].sweep}, {tolerance:g}"
+            windows = [row.window for row in own]
+            by_window.plot(windows, [row.per_sample for row in own], f"o{style}", label=label, color=COLOURS[taps])
+    for tolerance in TOLERANCES:
+        own = [row for row in rows if (row.window, row.tolerance) == (LAGS_AT, tolerance) and row.taps >= 0]
+        style = "-" if tolerance == TOLERANCES[-1] else ":"
+        label = f"window {LAGS_AT}, {tolerance:g}"
+        lags = [row.taps for row in own]
+        by_lag.plot(lags, [row.per_sample for row in own], f"s{style}", label=label, color="#555555")
+    for axes, name in ((by_window, "window, samples"), (by_lag, "lag of the fitted filter, samples (0: plain)")):
+        axes.axhline(1, color="black", linewidth=0.5)
+        axes.set_xlabel(name)
+        axes.legend(fontsize=7, loc="lower left")
+    by_window.set_xscale("log", base=2)
+    by_window.set_ylabel("sweeps per sample")
+    by_window.set_ylim(0, 1.1)
+    return drawn
 
 
 @torch.no_grad()

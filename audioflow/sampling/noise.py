@@ -1,6 +1,7 @@
 """Noise from a seed: the same on every device and in every batch."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -49,10 +50,16 @@ class NoiseWindow:
 
     def _draw(self, start: int, stop: int) -> Tensor:
         noise = torch.zeros(len(self._generators), self._kept.shape[1], stop - start, dtype=torch.float64)
-        for row, generator in enumerate(self._generators):
+
+        def fill(row: int) -> None:
             length = stop - start if self._steps is None else min(stop, self._steps[row]) - start
             if length > 0:
-                noise[row, :, :length] = torch.from_numpy(generator.standard_normal((length, noise.shape[1]))).t()
+                drawn = self._generators[row].standard_normal((length, noise.shape[1]))
+                noise[row, :, :length] = torch.from_numpy(drawn).t()
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            # Numbers are drawn without holding Python's lock. An error comes out here.
+            list(pool.map(fill, range(len(self._generators))))
         return noise.to(device=self._device, dtype=self.dtype)
 
 

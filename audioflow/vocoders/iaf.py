@@ -3,6 +3,7 @@
 from typing import Annotated, ClassVar
 
 from pydantic import Field
+from typing_extensions import override
 
 from audioflow.audio import MelContract
 from audioflow.flows import IAF, Chain
@@ -91,3 +92,9 @@ class IafVocoder(FlowVocoder):
 
         # A chain is written from data to noise, so its last member is the flow that sees the noise first.
         self._assemble(Chain(IAF(network(), law) for _ in range(flows)))
+
+    @property
+    @override
+    def lookahead_frames(self) -> int | None:
+        # No value sees noise after its own, and all flows go forward in time.
+        return None if super().lookahead_frames is None else self.neighbour_frames
