@@ -93,8 +93,8 @@ def main() -> None:
     if options.maf:
         print("\n| model | tolerance | sweeps per flow | rows |\n|---|--:|--:|--:|")
         for path in options.maf:
-            for row in maf_rows(path):
-                print(f"| {row} |", flush=True)
+            for cells in maf_rows(path):
+                print(f"| {cells} |", flush=True)
 
 
 def speech(vocoder: Vocoder) -> Tensor:

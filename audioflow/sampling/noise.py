@@ -49,18 +49,18 @@ class NoiseWindow:
         return self._kept[..., : stop - start]
 
     def _draw(self, start: int, stop: int) -> Tensor:
-        noise = torch.zeros(len(self._generators), self._kept.shape[1], stop - start, dtype=torch.float64)
+        # Threads write to numpy's array: torch's inference mode is that of one thread.
+        noise = np.zeros((len(self._generators), self._kept.shape[1], stop - start))
 
         def fill(row: int) -> None:
             length = stop - start if self._steps is None else min(stop, self._steps[row]) - start
             if length > 0:
-                drawn = self._generators[row].standard_normal((length, noise.shape[1]))
-                noise[row, :, :length] = torch.from_numpy(drawn).t()
+                noise[row, :, :length] = self._generators[row].standard_normal((length, noise.shape[1])).T
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             # Numbers are drawn without holding Python's lock. An error comes out here.
             list(pool.map(fill, range(len(self._generators))))
-        return noise.to(device=self._device, dtype=self.dtype)
+        return torch.from_numpy(noise).to(device=self._device, dtype=self.dtype)
 
 
 def seeds_of(seed: int | Sequence[int], utterances: int) -> list[int]:

@@ -111,6 +111,16 @@ def test_a_batch_is_its_utterances_one_by_one(threads, monkeypatch):
         assert torch.equal(sample_cpu(vocoder.network, vocoder.law, **own), together[row : row + 1])
 
 
+def test_threads_work_in_inference_mode_too(monkeypatch):
+    monkeypatch.setattr(engine, "TILE", 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    vocoder = make_vocoder("wavenet-gaussian-kernel-2").float()
+    mel = torch.zeros(5, vocoder.contract.n_mels, 6)
+    outside = vocoder.synthesize(mel, seed=1, engine="cpu")
+    with torch.inference_mode():
+        assert torch.equal(vocoder.synthesize(mel, seed=1, engine="cpu"), outside)
+
+
 def test_pairs_hold_each_weight_to_half_a_step():
     matrix = np.random.default_rng(0).standard_normal((3, 10, 7))
     matrix[0, :, 2] = 0

@@ -50,3 +50,11 @@ def test_float32_noise_is_the_rounded_float64_noise():
 def test_as_many_seeds_as_utterances():
     with pytest.raises(ValueError, match="2 seeds were given for 3 utterances"):
         batch_noise([1, 2], 1, [3, 3, 3], torch.float32, CPU)
+
+
+def test_threads_draw_in_inference_mode_too(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    outside = batch_noise(5, 2, [40, 9, 33, 21], torch.float32, CPU)
+    with torch.inference_mode():
+        inside = batch_noise(5, 2, [40, 9, 33, 21], torch.float32, CPU)
+    assert torch.equal(inside, outside) and outside[3, 0, 20] != 0
