@@ -163,7 +163,7 @@ def figure(rows: list[Row]) -> Figure:
     for axes, name in ((by_window, "window, samples"), (by_lag, "lag of the fitted filter, samples (0: plain)")):
         axes.axhline(1, color="black", linewidth=0.5)
         axes.set_xlabel(name)
-        axes.legend(fontsize=7, loc="lower left")
+        axes.legend(fontsize=7, loc="lower right")
     by_window.set_xscale("log", base=2)
     by_window.set_ylabel("sweeps per sample")
     by_window.set_ylim(0, 1.1)
