@@ -158,19 +158,19 @@ def weight_bytes(sizes: Sizes) -> int:
 
 def tune(vocoder: WaveNet) -> None:
     print("| engine | warps | stages | batch | samples/s |\n|---|--:|--:|--:|--:|")
-    stages = Sizes.stages.fget  # type: ignore[attr-defined]
+    stages = kernel_engine.stages_of
     for name in KERNEL_ENGINES:
         for warps, most in WAYS:
-            chosen = property(partial(_at_most, most, stages))
-            with mock.patch.object(kernel_engine, "WARPS", warps), mock.patch.object(Sizes, "stages", chosen):
+            chosen = partial(_at_most, most, stages)
+            with mock.patch.multiple(kernel_engine, WARPS=warps, stages_of=chosen):
                 for batch in (1, 128):
                     rate = row(vocoder, name, batch, vocoder.contract.sample_rate // 4, 3).samples_per_second
                     print(f"| {name} | {warps} | {most} | {batch} | {rate:,.0f} |", flush=True)
     print()
 
 
-def _at_most(most: int, stages: Callable[[Sizes], int], sizes: Sizes) -> int:
-    return min(most, stages(sizes))
+def _at_most(most: int, stages: Callable[[Sizes, torch.device], int], sizes: Sizes, device: torch.device) -> int:
+    return min(most, stages(sizes, device))
 
 
 @torch.inference_mode()

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.masked_convolution import bias_of
+from audioflow.nets.masks import full_precision
 from audioflow.nets.wavenet import CausalWaveNet
 
 
@@ -22,11 +23,12 @@ def steady_sums(
     """
     stack = network.stack
     layers = len(stack.dilations)
-    total = torch.stack([bias_of(c) for c in stack.convolutions]).expand(batch, -1, -1)  # type: ignore[arg-type]
-    if stack.condition is not None and cond is not None:
-        total = total + bias_of(stack.condition).view(layers, -1)
-        if isinstance(cond, FrameFeatures) and cond.steady is not None:
-            total = total + functional.conv1d(cond.steady, stack.condition.weight).view(batch, layers, -1)
-    if stack.speaker is not None and speaker is not None:
-        total = total + stack.speaker(speaker[..., None]).view(batch, layers, -1)
+    with full_precision(network.end.weight):
+        total = torch.stack([bias_of(c) for c in stack.convolutions]).expand(batch, -1, -1)  # type: ignore[arg-type]
+        if stack.condition is not None and cond is not None:
+            total = total + bias_of(stack.condition).view(layers, -1)
+            if isinstance(cond, FrameFeatures) and cond.steady is not None:
+                total = total + functional.conv1d(cond.steady, stack.condition.weight).view(batch, layers, -1)
+        if stack.speaker is not None and speaker is not None:
+            total = total + stack.speaker(speaker[..., None]).view(batch, layers, -1)
     return total.detach().float()

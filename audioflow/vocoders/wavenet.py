@@ -189,9 +189,16 @@ class WaveNet(Vocoder):
 
     def _sampler(self, job: Job) -> Sampler | None:
         """The engine at the start of a job, if it is one that goes stretch by stretch."""
+        self._check_device(job.engine)
         batch = len(job.noise)
         voices = self._voices(job.speaker, batch)
         return sampler_of(job.engine, self.network, self.law, batch, voices, job.temperature, self.preemphasis)
+
+    def _check_device(self, engine: str) -> None:
+        on_gpu = self.network.end.weight.is_cuda
+        if engine in (CPU_ENGINES if on_gpu else CUDA_ENGINES):
+            place = "CPU" if on_gpu else "GPU"
+            raise ValueError(f"the engine {engine} needs the model on a {place}; use {self.usable_engines[0]}")
 
     @override
     def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> None:
@@ -256,10 +263,7 @@ class WaveNet(Vocoder):
     def _generate(
         self, noise: Tensor, given: Given, temperature: float, engine: str, progress: Progress | None
     ) -> Tensor:
-        if engine in CPU_ENGINES and noise.is_cuda:
-            raise ValueError(f"the engine {engine} needs the model on a CPU; use {self.usable_engines[0]}")
-        if engine in CUDA_ENGINES and not noise.is_cuda:
-            raise ValueError(f"the engine {engine} needs the model on a GPU; use {self.usable_engines[0]}")
+        self._check_device(engine)
         # Errors of one sample feed the next, so all engines stay in float32 also under autocast.
         with full_precision(noise):
             return ENGINES[engine](

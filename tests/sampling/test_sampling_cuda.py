@@ -168,6 +168,15 @@ def test_a_sampler_goes_on_where_it_stopped():
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole[:, 0], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("own_memory", "single", "half"), [(232_448, 3, 4), (166_912, 2, 4), (101_376, 1, 2), (49_152, 1, 1)]
+)
+def test_as_many_layers_are_under_way_as_there_is_room_for(own_memory, single, half):
+    # Compiled for 64 channels it took 18,432 bytes, and 102,400 for each layer under way; half of these for 16 bits.
+    network = CausalWaveNet(1, 2, 0, 20, 10, 64, 64)
+    assert [weights.sizes_of(network, parts).stages(own_memory) for parts in (2, 1)] == [single, half]
+
+
 def test_two_numbers_of_16_bits_keep_what_float32_has():
     x = torch.randn(1000, generator=torch.Generator().manual_seed(0))
     high, low = weights.in_two(x).float()
@@ -208,3 +217,5 @@ def test_a_model_on_the_cpu_does_not_take_them(name):
     assert name in vocoder.engines and name not in vocoder.usable_engines
     with pytest.raises(ValueError, match="needs the model on a GPU"):
         vocoder.synthesize(torch.zeros(1, vocoder.contract.n_mels, 2), engine=name)
+    with pytest.raises(ValueError, match="needs the model on a GPU"):
+        next(vocoder.stream(torch.zeros(1, vocoder.contract.n_mels, 2), engine=name))

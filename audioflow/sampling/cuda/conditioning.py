@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.masks import full_precision
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import autoregressive
 from audioflow.sampling.cuda.kernel import interpolate
@@ -58,17 +59,23 @@ def shares(
             yield start, stop, _between(cond, here, here + count, matrix, bias)
         else:
             own = cond[..., here : here + stop - start].detach().float()
-            yield start, stop, own.permute(2, 0, 1) @ matrix + bias
+            yield start, stop, _product(own, matrix) + bias
 
 
 def _between(cond: FrameFeatures, start: int, stop: int, matrix: Tensor, bias: Tensor) -> Tensor:
     """All samples of some frames: projected at the rate of frames, interpolated by a kernel that writes each once."""
     # The zeros before the first frame and after the last are zero when projected, for the bias comes later.
     around = functional.pad(cond.frames.detach().float(), (1, 1))[..., start : stop + 2]
-    frames = (around.permute(2, 0, 1) @ matrix).contiguous()
+    frames = _product(around, matrix).contiguous()
     count, (hop, _), (batch, width) = len(frames) - 2, cond.weight.shape, bias.shape
     made = bias.new_empty(count * hop, batch, width)
     grid = (count, batch, triton.cdiv(width, COLUMNS))
     weight = cond.weight.detach().float().contiguous()
     interpolate[grid](frames, weight, bias.contiguous(), made, hop, batch, width, COLUMNS=COLUMNS, num_warps=4)
     return made
+
+
+def _product(features: Tensor, matrix: Tensor) -> Tensor:
+    """``[B, M, n]``, ``[M, R]`` -> ``[n, B, R]``."""
+    with full_precision(features):
+        return features.permute(2, 0, 1) @ matrix

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
+import triton
 from torch import Tensor
 
 from audioflow.distributions import OutputLaw
@@ -12,11 +13,13 @@ from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling.autoregressive import Progress
 from audioflow.sampling.cuda import kernel
 from audioflow.sampling.cuda.conditioning import shares
-from audioflow.sampling.cuda.weights import Weights, sizes_of, weights_of
+from audioflow.sampling.cuda.weights import Sizes, Weights, sizes_of, weights_of
 from audioflow.sampling.law_numbers import law_numbers, prepared_noise
 
 Precision = Literal["float32", "float16"]
 PARTS = {"float32": 2, "float16": 1}
+LEAST_MEMORY = 99 * 1024
+"""Bytes that a multiprocessor of compute capability 8.0 or higher has for a program at least."""
 WARPS = 8
 """Groups of 32 threads of a program: each has eight of 64 channels, the fewest that a matrix unit takes."""
 
@@ -178,7 +181,7 @@ class CudaSampler:
             COMPONENTS=numbers.components,
             ONE_HOT=numbers.one_hot,
             PARTS=sizes.parts,
-            STAGES=sizes.stages,
+            STAGES=stages_of(sizes, level.device),
             QUICK=level.is_cuda,
             num_warps=WARPS,
         )
@@ -188,12 +191,24 @@ class CudaSampler:
 
 
 def check(network: CausalWaveNet) -> None:
-    """See whether the kernel can work with a network.
+    """See whether the kernel can work with a network, where it is.
 
     Raises:
         ValueError: it cannot.
     """
+    device = network.end.weight.device
+    if device.type == "cuda" and (torch.version.cuda is None or torch.cuda.get_device_capability(device) < (8, 0)):
+        raise ValueError("the GPU is no NVIDIA GPU of compute capability 8.0 or higher")
     sizes_of(network, PARTS["float32"])
+
+
+def stages_of(sizes: Sizes, device: torch.device) -> int:
+    """Layers whose weights are under way at a time, and one, as many as a device has room for."""
+    own_memory = LEAST_MEMORY
+    if device.type == "cuda":
+        number = torch.cuda.current_device() if device.index is None else device.index
+        own_memory = triton.runtime.driver.active.utils.get_device_properties(number)["max_shared_mem"]
+    return sizes.stages(own_memory)
 
 
 def utterances_of_a_program(batch: int, device: torch.device) -> int:

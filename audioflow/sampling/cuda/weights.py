@@ -14,8 +14,6 @@ WIDEST = 128
 """Channels of a network at most: one matrix is held whole in a multiprocessor's own memory."""
 LEAST = 16
 """Rows and columns that a matrix unit takes."""
-OWN_MEMORY = 200 * 1024
-"""Bytes of a multiprocessor's own memory for weights on their way."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,17 @@ class Sizes:
         """Slots of the rings of all layers."""
         return sum(dilation_cycle(self.layers, self.cycle)) * (self.taps - 1)
 
-    @property
-    def stages(self) -> int:
-        """Layers whose weights can be under way at a time, and one; 1 where there is no room for any."""
+    def stages(self, own_memory: int) -> int:
+        """Layers whose weights can be under way at a time, and one; 1 where there is no room for any.
+
+        Args:
+            own_memory: bytes that a multiprocessor has for a program.
+        """
         numbers = 2 * (self.taps + 1) * self.channels * self.gates
         pasts = LEAST * self.channels * (self.taps - 1)
-        return 1 + min(3, OWN_MEMORY // (2 * self.parts * (numbers + pasts)))
+        # What goes from thread to thread takes room too.
+        room = own_memory - 160 * max(self.channels, self.gates)
+        return 1 + min(3, room // (2 * self.parts * (numbers + pasts)))
 
 
 @dataclass(frozen=True)
