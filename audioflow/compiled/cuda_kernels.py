@@ -1,4 +1,4 @@
-"""The kernels of :mod:`audioflow.compiled.cuda_stack`, in Triton's language."""
+"""The kernels of :mod:`audioflow.compiled.cuda_stack` and :mod:`audioflow.compiled.cuda_gate`, in Triton's language."""
 
 import triton
 import triton.language as tl
@@ -15,6 +15,39 @@ def _gate(a: tl.tensor, b: tl.tensor, QUICK: tl.constexpr) -> tl.tensor:
         e = tl.exp(-2.0 * tl.abs(a))
         gate = tl.where(a < 0, e - 1.0, 1.0 - e) / ((1.0 + e) * (1.0 + tl.exp(-b)))
     return gate
+
+
+@triton.jit(do_not_specialize=["count", "of_share", "per_number"])
+def gate_kernel(
+    sums: tl.tensor,
+    share: tl.tensor,
+    result: tl.tensor,
+    count: tl.tensor,
+    of_share: tl.tensor,
+    per_number: tl.tensor,
+    SHARED: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
+    """Some numbers of ``tanh(a) sigmoid(b)`` of one utterance.
+
+    Operands:
+        sums: ``[B, 2, count]``, ``a`` and ``b``.
+        share: what is added; read where ``SHARED``.
+        result: ``[B, count]``.
+        count: channels times steps.
+        of_share: numbers from one utterance of ``share`` to the next.
+        per_number: how many numbers one of ``share`` is for.
+    """
+    batch = tl.program_id(1).to(tl.int64)
+    places = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = places < count
+    sums += batch * 2 * count + places
+    a, b = tl.load(sums, mask=inside).to(tl.float32), tl.load(sums + count, mask=inside).to(tl.float32)
+    if SHARED:
+        share += batch * of_share + places // per_number
+        a += tl.load(share, mask=inside).to(tl.float32)
+        b += tl.load(share + count // per_number, mask=inside).to(tl.float32)
+    tl.store(result + batch * count + places, _gate(a, b, False).to(result.dtype.element_ty), mask=inside)
 
 
 # Numbers that change from layer to layer must not make a kernel of their own for each value.

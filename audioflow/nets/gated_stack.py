@@ -28,11 +28,11 @@ def dilation_cycle(layers: int, cycle: int) -> list[int]:
 def gated(sums: Tensor, share: Tensor | None = None) -> Tensor:
     """``tanh(a) sigmoid(b)`` of the halves ``a``, ``b`` of ``sums + share``: ``[B, 2 * G, T] -> [B, G, T]``.
 
-    Without gradients, on a CPU, it is one pass over memory where it can be compiled.
+    Without gradients it is one pass over memory where that can be compiled.
     """
     # torch.compile fuses by itself, and does not look into compiled code.
     if not torch.compiler.is_compiling() and not torch.is_grad_enabled():
-        gate = _compiled_gate()
+        gate = _cuda_gate() if sums.is_cuda else _compiled_gate()
         if gate is not None and gate.fits(sums, share):
             fused: Tensor = gate.gate_in_one_pass(sums, share)
             return fused
@@ -58,6 +58,16 @@ def _compiled_gate() -> Any:
     except NumbaError:
         return None
     return gate
+
+
+@cache
+def _cuda_gate() -> Any:
+    """The same for a GPU, or ``None`` where there is no compiler for GPUs."""
+    try:
+        from audioflow.compiled import cuda_gate  # noqa: PLC0415
+    except ImportError:
+        return None
+    return cuda_gate
 
 
 @cache

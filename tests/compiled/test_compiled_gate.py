@@ -71,3 +71,34 @@ def test_where_it_does_not_compile_torch_does_it(monkeypatch, caplog):
         made = gated(sums, shares["all steps"])
     gated_stack._compiled_gate.cache_clear()
     torch.testing.assert_close(made.double(), wanted(sums, shares["all steps"]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("share", ["none", "all steps", "one for all", "a part"])
+@pytest.mark.parametrize("steps", [1, 31, 700])
+@torch.no_grad()
+def test_on_a_gpu_it_is_the_same(steps, share):
+    cuda_gate = pytest.importorskip("audioflow.compiled.cuda_gate", reason="needs Triton")
+    sums, shares = material(steps, torch.float32)
+    # Layers' shares may be channels of one tensor.
+    whole = torch.cat([sums, shares["all steps"], sums], dim=1)
+    added = whole[:, 6:12] if share == "a part" else shares[share]
+    if torch.cuda.is_available():  # else Triton's interpreter runs the kernel
+        sums, added = (
+            sums.cuda(),
+            None if added is None else whole.cuda()[:, 6:12] if share == "a part" else added.cuda(),
+        )
+    made = cuda_gate.gate_in_one_pass(sums, added)
+    torch.testing.assert_close(made.double(), wanted(sums, added), atol=5e-7, rtol=0)
+    if sums.is_cuda:
+        assert torch.equal(gated(sums, added), made)
+
+
+@torch.no_grad()
+def test_on_a_gpu_it_keeps_to_what_it_can_read():
+    cuda_gate = pytest.importorskip("audioflow.compiled.cuda_gate", reason="needs Triton")
+    sums, shares = material(32, torch.float32)
+    assert not cuda_gate.fits(sums, None), "these are on the CPU"
+    assert cuda_gate._lies_well(sums, shares["all steps"]) and cuda_gate._lies_well(sums, shares["one for all"])
+    assert not cuda_gate._lies_well(sums, shares["all steps"][..., :7])
+    assert not cuda_gate._lies_well(sums, shares["all steps"].double())
+    assert not cuda_gate._lies_well(sums, shares["all steps"].transpose(1, 2).contiguous().transpose(1, 2))
