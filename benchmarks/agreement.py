@@ -14,7 +14,7 @@ import torch
 from audioflow.audio import read_audio
 from audioflow.devices import pick_device
 from audioflow.evaluation.agreement import nats_per_sample, relative_difference
-from audioflow.evaluation.engines import SLOW_ENGINES
+from audioflow.evaluation.engines import is_slow
 from audioflow.vocoders import load
 from benchmarks.timing import machine
 
@@ -37,7 +37,7 @@ def main() -> None:
     frames = round(options.seconds * contract.sample_rate / contract.hop_length)
     mel = vocoder.mel(wav[None].to(device))[..., :frames]
     print(machine(device), end="\n\n")
-    slowest = [engine for engine in reversed(vocoder.usable_engines) if engine not in SLOW_ENGINES]
+    slowest = [engine for engine in reversed(vocoder.usable_engines) if not is_slow(vocoder, engine)]
     reference = options.reference or slowest[0]
     engines = [reference, *(engine for engine in slowest if engine != reference)]
     right, early = vocoder.synthesize(mel, engine=reference), contract.sample_rate // 10

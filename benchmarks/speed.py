@@ -28,7 +28,7 @@ from audioflow.evaluation.agreement import Agreement, engine_agreement
 from audioflow.evaluation.arithmetic import multiply_accumulates
 from audioflow.evaluation.ceiling import Ceiling, measure_ceiling
 from audioflow.evaluation.charts import Speed, speed_figure
-from audioflow.evaluation.engines import SLOW_ENGINES, reference_engine, streams
+from audioflow.evaluation.engines import is_slow, reference_engine, streams
 from audioflow.evaluation.likelihood import device_of
 from audioflow.evaluation.memory import peak_memory
 from audioflow.evaluation.results import three_digits
@@ -189,7 +189,7 @@ def time_of(function: Callable[[], object], vocoder: Vocoder, mel: Tensor, runs:
 def time_of_engine(vocoder: Vocoder, mel: Tensor, engine: str, limit: float) -> tuple[Timing, int | None]:
     """Time an engine on as many of the frames as it can make within a limit; peak bytes, where that is all of them."""
     whole = mel.shape[-1]
-    limit = limit / 10 if engine in SLOW_ENGINES else limit
+    limit = limit / 10 if is_slow(vocoder, engine) else limit
 
     def time_frames(frames: int, runs: int) -> Timing:
         part = mel[..., :frames]

@@ -12,7 +12,7 @@ from audioflow.evaluation.arithmetic import multiply_accumulates
 from audioflow.evaluation.baseline_rows import gaussian_row, griffin_lim_row
 from audioflow.evaluation.bench import Bench, Trial, highest, loudest_stretch, mel_of
 from audioflow.evaluation.ceiling import Ceiling, measure_ceiling
-from audioflow.evaluation.engines import SLOW_ENGINES, choose_engines, reference_engine
+from audioflow.evaluation.engines import choose_engines, is_slow, reference_engine
 from audioflow.evaluation.environment import describe_machine
 from audioflow.evaluation.hearing import require_packages
 from audioflow.evaluation.likelihood import device_of, pooled, score_many
@@ -113,7 +113,7 @@ def _vocoder_rows(bench: Bench, label: str, vocoder: Vocoder, engines: Sequence[
     rows: list[Row] = []
     for engine in engines:
         bench.progress(f"synthesis by {label}, engine {engine}")
-        if rows and engine in SLOW_ENGINES:
+        if rows and is_slow(vocoder, engine):
             row = stretch.row(engine)
         else:
             row = _whole_row(bench, label, vocoder, engine, ceiling)
@@ -156,7 +156,7 @@ class _Stretch:
         )
         self.engine = reference_engine(vocoder)
         # Nobody who asks for the fastest engine alone shall wait for the slowest.
-        self.held = len(engines) > 1 or self.engine in engines or self.engine not in SLOW_ENGINES
+        self.held = len(engines) > 1 or self.engine in engines or not is_slow(vocoder, self.engine)
         self._trials: dict[str, Trial] = {}
         self._reference: Reference | None = None
 

@@ -7,8 +7,6 @@ import torch
 from audioflow.errors import OptionError
 from audioflow.vocoders import Vocoder
 
-# Engines that are specifications, not for use: they are run on a short stretch only.
-SLOW_ENGINES = ("naive",)
 # What the others are held against: of models that go sample by sample or row by row, and of those that do not.
 REFERENCES = ("naive", "parallel")
 
@@ -41,6 +39,14 @@ def choose_engines(vocoders: Mapping[str, Vocoder], engines: str | Sequence[str]
 def reference_engine(vocoder: Vocoder) -> str:
     """Give the engine that says what is right: ``naive``, ``parallel``, or else the last."""
     return next((name for name in REFERENCES if name in vocoder.usable_engines), vocoder.usable_engines[-1])
+
+
+def is_slow(vocoder: Vocoder, engine: str) -> bool:
+    """Whether an engine is not for use, so that it is run on a short stretch only.
+
+    ``naive`` is a specification; on a GPU ``cached`` of a WaveNet is little faster: each small step waits for Python.
+    """
+    return engine == "naive" or (engine == "cached" and vocoder.name == "wavenet" and vocoder.normalizer.mean.is_cuda)
 
 
 def is_autoregressive(vocoder: Vocoder) -> bool:
