@@ -11,8 +11,9 @@ from laws.models import GLOWS, VOCODERS, VocoderCase, contract, make_vocoder, pe
 
 from audioflow.errors import MelError
 from audioflow.nets.weight_norm import fold_weight_norm
+from audioflow.sampling.slots import SLOT_ENGINES
 from audioflow.vocoders import VOCODERS as VOCODER_CLASSES
-from audioflow.vocoders import build
+from audioflow.vocoders import build, flow
 from audioflow.vocoders.flow import BF16
 
 few = settings(max_examples=2, deadline=None, derandomize=True, database=None)
@@ -54,6 +55,26 @@ def test_a_padded_batch_is_scored_like_single_utterances(name, seed, lengths):
             wav[row : row + 1, : length * hop], mel[row : row + 1, :, :length], speaker=row_of(speaker, row)
         )
         close(together[row : row + 1], alone)
+
+
+@pytest.mark.parametrize("name", [name for name, case in VOCODERS.items() if case.vocoder != "wavenet"])
+@pytest.mark.parametrize("together", [1, 24])
+def test_a_few_utterances_at_a_time_sound_like_all_together(name, together, monkeypatch):
+    vocoder = make_vocoder(name)
+    _, mel, speaker = material(vocoder, 5, 5)
+    lengths, made = torch.tensor([3, 5, 1, 2, 5]), []
+    whole = vocoder.synthesize(padded(mel, lengths), lengths, seed=3, speaker=speaker)
+    make = vocoder._make
+
+    def counted(noise, *rest):
+        made.append(len(noise))
+        return make(noise, *rest)
+
+    monkeypatch.setattr(flow, "TOGETHER", together)
+    monkeypatch.setattr(vocoder, "_make", counted)
+    close(vocoder.synthesize(padded(mel, lengths), lengths, seed=3, speaker=speaker), whole)
+    close(vocoder.synthesize(mel, seed=3, speaker=speaker)[1::3], whole[1::3])
+    assert sum(made) == 10 and (max(made) == 5) == (vocoder.engines[0] in SLOT_ENGINES)
 
 
 @every_vocoder
