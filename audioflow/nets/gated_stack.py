@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from typing_extensions import override
 
 from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.kept import Kept
 from audioflow.nets.masked_convolution import MaskedConv1d, bias_of
 from audioflow.nets.masks import masked
+from audioflow.nets.pointwise import conv1x1
 from audioflow.nets.sight import Sight
 
 
@@ -200,7 +200,7 @@ class GatedStack(nn.Module):
             if isinstance(cond, FrameFeatures):
                 yield cond.projected(weight, bias if voice is None else voice + bias[:, None])
             else:
-                projected = functional.conv1d(cond, weight, bias)
+                projected = conv1x1(cond, weight, bias)
                 yield projected if voice is None else projected + voice
 
     def fuses(self, x: Tensor, projected: Tensor | Iterable[Tensor | None] | None) -> bool:

@@ -6,6 +6,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 from typing_extensions import override
 
+from audioflow.nets.pointwise import conv1x1
 from audioflow.nets.sight import Sight, padding, tap_offsets, visible
 from audioflow.nets.weight_norm import weight_normed
 
@@ -74,9 +75,10 @@ class MaskedConv1d(nn.Conv1d):
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        return functional.conv1d(
-            functional.pad(x, padding(self.offsets)), self.weight, self.bias, dilation=self.dilation
-        )
+        padded = functional.pad(x, padding(self.offsets))
+        if self.kernel_size[0] == 1:
+            return conv1x1(padded, self.weight, self.bias)
+        return functional.conv1d(padded, self.weight, self.bias, dilation=self.dilation)
 
 
 class MaskedConv2d(nn.Conv2d):

@@ -189,8 +189,10 @@ class Vocoder(nn.Module, ABC):
         mask = repeat_mask(mask_of(rows, max(frames), x.dtype), self.contract.hop_length)
         if mask is not None:
             # Not a product: what a model feeds itself after an utterance's end need not be finite.
-            x = x.masked_fill(mask == 0, 0.0)
-        return functional.pad(x[:, 0].clamp(-1.0, 1.0), (0, samples - x.shape[-1]))
+            x.masked_fill_(mask == 0, 0.0)
+        # In place: an hour of audio is large.
+        wav, missing = x[:, 0].clamp_(-1.0, 1.0), samples - x.shape[-1]
+        return functional.pad(wav, (0, missing)) if missing else wav
 
     @torch.no_grad()
     def stream(

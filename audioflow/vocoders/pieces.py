@@ -46,7 +46,8 @@ class MelWindow:
                 arrived.append(piece)
                 end += piece.shape[-1]
         if len(arrived) > 1 or self._kept is None:
-            self._kept = torch.cat(arrived, dim=-1) if arrived else None
+            # A mel that comes in one piece is not copied.
+            self._kept = torch.cat(arrived, dim=-1) if len(arrived) > 1 else arrived[0] if arrived else None
         return self.end
 
     def cut(self, start: int, stop: int) -> Tensor:
