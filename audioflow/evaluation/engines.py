@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from audioflow.errors import OptionError
+from audioflow.sampling import COMPILED_ENGINES
 from audioflow.vocoders import Vocoder
 
 # What the others are held against: of models that go sample by sample or row by row, and of those that do not.
 REFERENCES = ("naive", "parallel")
-
-# Engines of a WaveNet that give nothing before they have made all.
-WHOLE_ENGINES = ("naive", "cached", "cuda-graph")
 
 
 def choose_engines(vocoders: Mapping[str, Vocoder], engines: str | Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -56,7 +54,7 @@ def is_autoregressive(vocoder: Vocoder) -> bool:
 
 def streams(vocoder: Vocoder, engine: str) -> bool:
     """Whether an engine gives the beginning of an utterance before it has made all of it."""
-    whole = vocoder.name == "wavenet" and engine in WHOLE_ENGINES
+    whole = vocoder.name == "wavenet" and engine not in COMPILED_ENGINES
     return vocoder.lookahead_frames is not None and not whole
 
 

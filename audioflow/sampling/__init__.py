@@ -1,6 +1,7 @@
 """Engines for whatever is sequential, and noise from a seed."""
 
 from audioflow.sampling.autoregressive import (
+    COMPILED_ENGINES,
     CPU_ENGINES,
     CUDA_ENGINES,
     ENGINES,
@@ -15,6 +16,7 @@ from audioflow.sampling.autoregressive import (
 from audioflow.sampling.noise import NoiseWindow, batch_noise, seeds_of, utterance_noise
 
 __all__ = [
+    "COMPILED_ENGINES",
     "CPU_ENGINES",
     "CUDA_ENGINES",
     "ENGINES",

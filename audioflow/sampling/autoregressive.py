@@ -124,7 +124,7 @@ def sample_cached(
 
 
 def projected_blocks(
-    network: CausalWaveNet, cond: Tensor | FrameFeatures | None, speaker: Tensor | None, steps: int, first: int = 0
+    network: CausalWaveNet, cond: Tensor | FrameFeatures | None, speaker: Tensor | None, steps: int
 ) -> Iterator[tuple[int, int, Tensor | None]]:
     """Stretches of steps, from ... to before, and the conditioning of all layers there, ``[B, R, stop - start]``.
 
@@ -133,19 +133,17 @@ def projected_blocks(
         cond: at the rate of samples or of frames.
         speaker: embeddings.
         steps: in all.
-        first: the frame, or sample, of ``cond`` that the first step is in.
     """
     hop = cond.weight.shape[0] if isinstance(cond, FrameFeatures) else 1
     count = max(1, BLOCK // hop)
     for start in range(0, steps, count * hop):
         stop = min(start + count * hop, steps)
-        here = first + start // hop
         if isinstance(cond, FrameFeatures):
-            whole = network.project(cond.cut(here, here + count), speaker)
+            whole = network.project(cond.cut(start // hop, start // hop + count), speaker)
             # What is before the first frame, and after the last, belongs to other stretches.
             yield start, stop, whole if whole is None else whole[..., hop : hop + stop - start]
         else:
-            own = None if cond is None else cond[..., here : here + stop - start]
+            own = None if cond is None else cond[..., start:stop]
             yield start, stop, network.project(own, speaker)
 
 
@@ -277,6 +275,9 @@ CPU_ENGINES = ("cpu", "cpu-int16")
 
 KERNEL_ENGINES = ("cuda", "cuda-fp16")
 """Those that work on a GPU only, likewise."""
+
+COMPILED_ENGINES = (*CPU_ENGINES, *KERNEL_ENGINES)
+"""Those that :func:`sampler_of` runs stretch by stretch; in float32 only."""
 
 CUDA_ENGINES = (*KERNEL_ENGINES, "cuda-graph")
 """Those for a GPU."""

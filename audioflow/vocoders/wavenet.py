@@ -22,7 +22,7 @@ from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.masks import full_precision, masked, repeat_mask
 from audioflow.nets.upsample import UpsamplerName, lowest_rate, make_upsampler
 from audioflow.nets.wavenet import CausalWaveNet
-from audioflow.sampling import CPU_ENGINES, CUDA_ENGINES, ENGINES, KERNEL_ENGINES, Progress, Sampler, sampler_of
+from audioflow.sampling import COMPILED_ENGINES, CPU_ENGINES, CUDA_ENGINES, ENGINES, Progress, Sampler, sampler_of
 from audioflow.vocoders.base import Given, Job, Vocoder, settings_of
 from audioflow.vocoders.pieces import LONGEST_PIECE, MelWindow, stretches
 
@@ -152,14 +152,14 @@ class WaveNet(Vocoder):
     def usable_engines(self) -> tuple[str, ...]:
         weight = self.network.end.weight
         single, elsewhere = weight.dtype == torch.float32, CPU_ENGINES if weight.is_cuda else CUDA_ENGINES
-        compiled = (*CPU_ENGINES, *KERNEL_ENGINES)
-        return tuple(name for name in self.engines if name not in elsewhere and (single or name not in compiled))
+        there = (name for name in self.engines if name not in elsewhere)
+        return tuple(name for name in there if single or name not in COMPILED_ENGINES)
 
     @property
     @override
     def lookahead_frames(self) -> int | None:
         # The other engines make all in one go.
-        return self.neighbour_frames if self.usable_engines[0] in (*CPU_ENGINES, *KERNEL_ENGINES) else None
+        return self.neighbour_frames if self.usable_engines[0] in COMPILED_ENGINES else None
 
     @override
     def _pieces(

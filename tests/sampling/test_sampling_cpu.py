@@ -7,9 +7,9 @@ import pytest
 import torch
 from laws.models import WAVENETS, make_vocoder
 from numba.core.errors import TypingError
+from sampling_material import engine_material
 
 from audioflow.compiled import lanes
-from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.upsample import TransposedUpsampler
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import ENGINES, sample_cached, sample_naive
@@ -21,19 +21,7 @@ NETWORKS = [*WAVENETS, "wavenet-front-3", "wavenet-no-linear", "wavenet-linear-2
 
 
 def material(vocoder, batch, frames=False):
-    generator = torch.Generator().manual_seed(3)
-    channels = vocoder.config["cond_channels"]
-
-    def normal(*shape):
-        return torch.randn(*shape, dtype=torch.float64, generator=generator)
-
-    cond = normal(batch, channels, STEPS)
-    if frames:
-        cond = FrameFeatures(normal(batch, channels, STEPS // HOP), normal(HOP, 3), normal(batch, channels, 1))
-    level = normal(batch, 1, STEPS) - 3
-    noise = normal(batch, vocoder.noise_channels, STEPS)
-    numbers = torch.tensor([1, 0] * batch)[:batch] if vocoder.config["speakers"] else None
-    return {"cond": cond, "level": level, "noise": noise, "speaker": vocoder._voices(numbers, batch)}
+    return engine_material(vocoder, batch, STEPS, HOP if frames else None)
 
 
 def close(made, wanted):  # three steps of the grid that a mixture of logistics is drawn on

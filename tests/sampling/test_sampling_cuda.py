@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 from laws.models import make_vocoder
+from sampling_material import engine_material
 
 from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.wavenet import CausalWaveNet
@@ -32,19 +33,7 @@ NETWORKS = [
 
 
 def material(vocoder, batch, frames=False, steps=STEPS):
-    """What an engine is given, float64 on the CPU."""
-    generator = torch.Generator().manual_seed(3)
-    channels = vocoder.config["cond_channels"]
-
-    def normal(*shape):
-        return torch.randn(*shape, dtype=torch.float64, generator=generator)
-
-    cond = normal(batch, channels, steps)
-    if frames:
-        cond = FrameFeatures(normal(batch, channels, steps // HOP), normal(HOP, 3), normal(batch, channels, 1))
-    level, noise = normal(batch, 1, steps) - 3, normal(batch, vocoder.noise_channels, steps)
-    numbers = torch.tensor([1, 0] * batch)[:batch] if vocoder.config["speakers"] else None
-    return {"cond": cond, "level": level, "noise": noise, "speaker": vocoder._voices(numbers, batch)}
+    return engine_material(vocoder, batch, steps, HOP if frames else None)
 
 
 def there(value, dtype):
