@@ -6,6 +6,7 @@ from audioflow.audio.contract import PRESETS, MelContract, get_contract
 from audioflow.audio.convert import compatibility, convert_mel
 from audioflow.audio.dequantize import AMPLITUDE_STEP, dequantize, quantize
 from audioflow.audio.emphasis import deemphasize, emphasize
+from audioflow.audio.envelope import band_centres, band_magnitudes, bin_frequencies, interpolation_over_bins
 from audioflow.audio.filterbank import mel_filterbank
 from audioflow.audio.mel import MelFrontEnd, compress, decompress, frames_of
 from audioflow.audio.mel_files import load_bare_mel, load_mel, save_mel
@@ -22,6 +23,9 @@ __all__ = [
     "AudioProblem",
     "MelContract",
     "MelFrontEnd",
+    "band_centres",
+    "band_magnitudes",
+    "bin_frequencies",
     "check_audio",
     "compatibility",
     "compress",
@@ -32,6 +36,7 @@ __all__ = [
     "emphasize",
     "frames_of",
     "get_contract",
+    "interpolation_over_bins",
     "load_bare_mel",
     "load_mel",
     "mel_filterbank",

@@ -18,11 +18,13 @@ class OutputLaw(ABC):
         noise_channels: standard normal numbers ``N`` that one draw consumes.
         input_channels: channels of what a network that is fed back its own samples sees of one, see
             :meth:`network_input`.
+        sample_channels: numbers of one draw: 1, or the samples of a group.
     """
 
     parameter_channels: int
     noise_channels: int
     input_channels: int = 1
+    sample_channels: int = 1
 
     @abstractmethod
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
@@ -54,6 +56,14 @@ class OutputLaw(ABC):
             outputs: ``[B, P, T]``.
             level: ``[B, 1, T]``.
         """
+
+    def moved(self, params: Tensor, shift: Tensor) -> Tensor:
+        """Parameters of the law of ``x + shift``: all locations of ``params [B, P, T]`` moved by ``shift [B, 1, T]``.
+
+        Raises:
+            TypeError: the law has no locations.
+        """
+        raise TypeError(f"a {type(self).__name__} has no location that could be moved")
 
     def network_input(self, x: Tensor, level: Tensor) -> Tensor:
         """What a network that is fed back its own samples sees of ``x [B, 1, T]``: by default ``x exp(-level)``.

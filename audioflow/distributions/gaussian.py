@@ -53,6 +53,11 @@ class Gaussian(OutputLaw):
         mean, raw = outputs.chunk(2, dim=1)
         return torch.cat([mean * torch.exp(level), raw + level], dim=1)
 
+    @override
+    def moved(self, params: Tensor, shift: Tensor) -> Tensor:
+        mean, raw = params.chunk(2, dim=1)
+        return torch.cat([mean + shift, raw], dim=1)
+
 
 class GaussianMixture(Mixture):
     r"""A mixture of ``K`` Gaussians.

@@ -1,4 +1,4 @@
-"""Mixture of logistics, discretised to the 16-bit grid."""
+"""Mixtures of logistics: as a density, or discretised to the 16-bit grid."""
 
 import math
 
@@ -13,6 +13,28 @@ from audioflow.distributions.mixture import Mixture
 
 LOWEST = -1.0
 HIGHEST = 1.0 - AMPLITUDE_STEP
+
+
+class LogisticMixture(Mixture):
+    r"""A mixture of ``K`` logistics on no grid: heavier tails than Gaussians.
+
+    .. math:: \log p(x) = \log \sum_k \pi_k\, \frac{\sigma(y_k)\,\sigma(-y_k)}{s_k} \qquad y_k = (x - \mu_k) / s_k
+
+    Args:
+        components: ``K``; ``params`` are ``K`` logits, ``K`` means, ``K`` log-scales.
+        min_log_scale: floor of the log-scales.
+    """
+
+    @override
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        log_weights, mean, log_scale = self.parts(params)
+        y = (x - mean) * torch.exp(-log_scale)
+        return torch.logsumexp(log_weights + logsigmoid(y) + logsigmoid(-y) - log_scale, dim=1)
+
+    @override
+    def sample(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+        mean, scale = self.component(params, noise[:, :1], temperature)
+        return mean + scale * torch.logit(uniform(noise[:, 1:]))
 
 
 class DiscretizedLogisticMixture(Mixture):

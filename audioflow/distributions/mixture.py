@@ -42,3 +42,8 @@ class Mixture(OutputLaw):
         if self.components > 1:
             centres = torch.linspace(-2, 2, self.components, dtype=location.dtype, device=location.device)
         return torch.cat([logits, (location + centres[:, None]) * torch.exp(level), raw + level], dim=1)
+
+    @override
+    def moved(self, params: Tensor, shift: Tensor) -> Tensor:
+        logits, location, raw = params.chunk(3, dim=1)
+        return torch.cat([logits, location + shift, raw], dim=1)
