@@ -1,5 +1,7 @@
 """The spectral envelope that a mel spectrogram tells of, at every bin of a short-time Fourier transform."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -29,7 +31,7 @@ def band_magnitudes(mel: Tensor, contract: MelContract) -> Tensor:
 
     The filter's sum is divided out, and the root taken of power; a band without a bin has the smallest magnitude.
     """
-    sums = mel_filterbank(contract).to(mel.device).sum(dim=1)[:, None]
+    sums = _filter_sums(contract).to(mel.device)
     mean = decompress(mel.double(), contract) / sums.clamp(min=1e-12)
     if contract.power != 1:
         mean = mean ** (1 / contract.power)
@@ -63,3 +65,9 @@ def interpolation_between(points: Tensor, places: Tensor) -> Tensor:
     matrix[rows, used[after - 1]] = 1 - share
     matrix[rows, used[after]] += share
     return matrix
+
+
+@cache
+def _filter_sums(contract: MelContract) -> Tensor:
+    """What each band's filter adds up to, ``[M, 1]``."""
+    return mel_filterbank(contract).sum(dim=1, keepdim=True)

@@ -18,10 +18,17 @@ logger = logging.getLogger(__name__)
 
 
 class Item(TypedDict):
-    """One example: wav [F * hop_length] in [-1, 1], mel [M, F], the utterance's id, the index of its speaker."""
+    """One example.
+
+    wav [F * hop_length] in [-1, 1], mel [M, F], what lies around them (see `Segment`), the utterance's id, the index of
+    its speaker.
+    """
 
     wav: Tensor
     mel: Tensor
+    before: Tensor
+    mel_before: Tensor
+    mel_after: Tensor
     id: str
     speaker: int
 
@@ -40,6 +47,7 @@ class SegmentDataset(Dataset[Item]):
         split: which part of it.
         segment_frames: length of a stretch in frames.
         seed: of the drawing.
+        samples_before: how many real samples before each stretch come with it.
 
     Attributes:
         epoch: the epoch that indexing reads from, see `set_epoch`.
@@ -49,13 +57,16 @@ class SegmentDataset(Dataset[Item]):
         CorpusError: ``segment_frames`` is less than one, the split is empty, or all of it is too short.
     """
 
-    def __init__(self, prepared: PreparedCorpus, split: Split, segment_frames: int, seed: int = 0) -> None:
+    def __init__(
+        self, prepared: PreparedCorpus, split: Split, segment_frames: int, seed: int = 0, samples_before: int = 0
+    ) -> None:
         if segment_frames < 1:
             raise CorpusError(f"segment_frames is {segment_frames}, but a segment has at least one frame.")
         entries = _entries(prepared, split)
         self.prepared = prepared
         self.segment_frames = segment_frames
         self.seed = seed
+        self.samples_before = samples_before
         self.entries = [entry for entry in entries if entry.frames >= segment_frames]
         self.left_out = len(entries) - len(self.entries)
         self._require_some(entries, split)
@@ -73,8 +84,8 @@ class SegmentDataset(Dataset[Item]):
     def segment(self, epoch: int, index: int) -> Item:
         """Read example ``index`` of an epoch; the way in for loader processes that live on from epoch to epoch."""
         entry, start = self.draw(epoch, index)
-        wav, mel = self.prepared.load_segment(entry, start, self.segment_frames)
-        return {"wav": wav, "mel": mel, "id": entry.id, "speaker": self.prepared.speaker_index(entry)}
+        segment = self.prepared.load_around(entry, start, self.segment_frames, self.samples_before)
+        return {**segment._asdict(), "id": entry.id, "speaker": self.prepared.speaker_index(entry)}  # type: ignore[typeddict-item]
 
     def set_epoch(self, epoch: int) -> None:
         """Go to another epoch, before its first example is read and before loader processes are started."""

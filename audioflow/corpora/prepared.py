@@ -1,6 +1,7 @@
 """Reading a prepared corpus."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import soundfile
 import torch
@@ -11,6 +12,24 @@ from audioflow.audio import load_mel
 from audioflow.corpora.records import MANIFEST, Entry, mel_path, read_corpus_file, read_decisions, wav_path
 from audioflow.corpora.splits import SPLITS, Split
 from audioflow.errors import CorpusError
+
+
+class Segment(NamedTuple):
+    """A stretch of an utterance, and what lies around it.
+
+    Attributes:
+        wav: ``[frames * hop_length]``.
+        mel: ``[M, frames]``.
+        before: samples before the first, ``[P]``.
+        mel_before: the frame before the first, ``[M, 1]``; the first itself at the start of the utterance.
+        mel_after: the frame after the last, ``[M, 1]``; the last itself at the end.
+    """
+
+    wav: Tensor
+    mel: Tensor
+    before: Tensor
+    mel_before: Tensor
+    mel_after: Tensor
 
 
 class PreparedCorpus:
@@ -87,6 +106,32 @@ class PreparedCorpus:
             return self._read_wav(entry, start, frames), mel
         except Exception as error:  # safetensors raises its own class, which is no OSError
             raise self._damaged(entry, error) from error
+
+    def load_around(self, entry: Entry, start: int, frames: int, samples: int) -> "Segment":
+        """Read a segment as :meth:`load_segment` does, with what lies around it in the utterance.
+
+        Args:
+            entry: the utterance.
+            start: first frame.
+            frames: of the segment.
+            samples: how many are wanted of those before it; zeros where the utterance has not begun.
+
+        Raises:
+            CorpusError: see :meth:`load_segment`.
+        """
+        hop = self.contract.hop_length
+        first = max(0, start - max(1, -(-samples // hop)))
+        last = min(entry.frames, start + frames + 1)
+        wav, mel = self.load_segment(entry, first, last - first)
+        own = start - first
+        before = torch.nn.functional.pad(wav[: own * hop], (samples, 0))
+        return Segment(
+            wav[own * hop : (own + frames) * hop],
+            mel[:, own : own + frames],
+            before[len(before) - samples :],
+            mel[:, max(own - 1, 0) : max(own - 1, 0) + 1],
+            mel[:, -1:],
+        )
 
     def _read_wav(self, entry: Entry, start: int, frames: int) -> Tensor:
         hop = self.contract.hop_length

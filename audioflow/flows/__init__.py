@@ -6,6 +6,7 @@ from audioflow.flows.bases import Base, DiagonalNormal, Logistic, MelNormal, Sta
 from audioflow.flows.causal import CausalAffine
 from audioflow.flows.coupling import AdditiveCoupling, AffineCoupling, ChannelSplit, Checkerboard, Coupling
 from audioflow.flows.flow import Flow
+from audioflow.flows.front import Around, Front
 from audioflow.flows.linear import InvertibleConv1x1, InvertibleConv1x1LU
 from audioflow.flows.made_density import MADEDensity
 from audioflow.flows.normalization import ActNorm, BatchNorm, fit_statistics
@@ -19,6 +20,7 @@ __all__ = [
     "AdditiveCoupling",
     "AffineCoupling",
     "Base",
+    "Around",
     "BatchNorm",
     "Bijection",
     "CausalAffine",
@@ -29,6 +31,7 @@ __all__ = [
     "DiagonalNormal",
     "FactorOut",
     "Flow",
+    "Front",
     "Invert",
     "InvertibleConv1x1",
     "InvertibleConv1x1LU",

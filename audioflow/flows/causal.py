@@ -6,7 +6,8 @@ from typing_extensions import override
 
 from audioflow.distributions import Gaussian
 from audioflow.flows.base import Bijection, Direction
-from audioflow.flows.kernels import affine, affine_inverse
+from audioflow.flows.kernels import affine_inverse
+from audioflow.nets.group_head import GroupLaw
 from audioflow.nets.masks import full_precision, masked, wide
 from audioflow.nets.wavenet import CausalWaveNet
 
@@ -21,9 +22,13 @@ class CausalAffine(Bijection):
     Data to noise is one pass. Noise to data runs sample by sample (``sequential == "to_data"``), with rings of past
     activations, so that each step costs one column of the network.
 
+    A network over groups of ``r`` samples has the law of a group. ``x`` stays ``[B, 1, T]``; ``cond`` and ``level`` are at
+    the rate of groups then, ``[B, M, T / r]``. What a sample's numbers depend on of its own group is a part of the law,
+    so the map is triangular all the same.
+
     Args:
-        network: one channel in, two out.
-        law: how the two numbers become mean and log-scale.
+        network: one channel in, two out; or ``r`` in, and what the law of a group takes out.
+        law: how the numbers become mean and log-scale.
         level: log standard deviation of the speech, ``[B, 1, T]``; the network sees ``x exp(-level)``. 0 by default.
         speaker: embeddings ``[B, S]``, where the network has speakers.
 
@@ -35,7 +40,7 @@ class CausalAffine(Bijection):
     speaker: Tensor | None
 
     def __init__(
-        self, network: CausalWaveNet, law: Gaussian, level: Tensor | None = None, speaker: Tensor | None = None
+        self, network: CausalWaveNet, law: Gaussian | GroupLaw, level: Tensor | None = None, speaker: Tensor | None = None
     ) -> None:
         super().__init__()
         self.network = network
@@ -46,36 +51,69 @@ class CausalAffine(Bijection):
 
     @override
     def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x = masked(x, mask)
+        groups = self._folded(masked(x, mask))
         shares = self.network.shares(cond, self.speaker)
-        outputs = self.network(self.law.network_input(x, self.level), shares, mask)
+        outputs = self.network(self.law.network_input(groups, self.level), shares, self._of_groups(mask))
         with full_precision(x):
-            mean, log_scale = self.law.mean_and_log_scale(self.law.at_level(outputs, self.level))
-            z, log_derivative = affine_inverse(wide(x), mean, log_scale)
-            return masked(z, mask), masked(log_derivative, mask).sum(dim=(1, 2))
+            params = self.law.at_level(outputs, self.level)
+            mean, log_scale = self._mean_and_log_scale(params, wide(groups))
+            z, log_derivative = affine_inverse(wide(groups), mean, log_scale)
+            return masked(self._unfolded(z), mask), masked(self._unfolded(log_derivative), mask).sum(dim=(1, 2))
 
     @override
     def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         with full_precision(z):
-            z = masked(wide(z), mask)
-            level = self.level.expand(-1, -1, z.shape[-1])
+            noise, valid = self._folded(masked(wide(z), mask)), self._of_groups(mask)
+            steps = noise.shape[-1]
+            level = self.level.expand(-1, -1, steps)
             projected = self.network.project(cond, self.speaker)
             state = self.network.init_state(z.shape[0])
-            previous = z.new_zeros(z.shape[0], 1)
-            steps, log_derivatives = [], []
-            for t in range(z.shape[-1]):
+            previous = z.new_zeros(z.shape[0], self.samples)
+            groups, log_derivatives = [], []
+            for t in range(steps):
                 share = None if projected is None else projected[..., min(t, projected.shape[-1] - 1)]
                 here = level[..., t : t + 1]
                 outputs, state = self.network.step(state, previous, share)
-                params = self.law.at_level(outputs[..., None], here)
-                x, log_derivative = affine(z[..., t : t + 1], *self.law.mean_and_log_scale(params))
+                x, log_derivative = self._drawn(self.law.at_level(outputs[..., None], here), noise[..., t : t + 1])
                 # After its end an utterance stays silent: what it fed itself there might grow without bound.
-                if mask is not None:
-                    x, log_derivative = x * mask[..., t : t + 1], log_derivative * mask[..., t : t + 1]
+                if valid is not None:
+                    x, log_derivative = x * valid[..., t : t + 1], log_derivative * valid[..., t : t + 1]
                 previous = self.law.network_input(x, here)[..., 0]
-                steps.append(x)
+                groups.append(x)
                 log_derivatives.append(log_derivative)
-            return torch.cat(steps, dim=-1), torch.cat(log_derivatives, dim=-1).sum(dim=(1, 2))
+            return self._unfolded(torch.cat(groups, dim=-1)), torch.cat(log_derivatives, dim=-1).sum(dim=(1, 2))
+
+    @property
+    def samples(self) -> int:
+        """Samples of a group, ``r``."""
+        return self.law.sample_channels
+
+    def _drawn(self, params: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """A group ``[B, r, 1]`` and the log-derivatives of its samples."""
+        x = self.law.sample(params, noise)
+        return x, self._mean_and_log_scale(params, x)[1].expand_as(x)
+
+    def _mean_and_log_scale(self, params: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+        if isinstance(self.law, Gaussian):
+            return self.law.mean_and_log_scale(params)
+        law = self.law.law
+        assert isinstance(law, Gaussian)  # noqa: S101
+        mean, log_scale = law.mean_and_log_scale(self.law.given_earlier(params, groups).flatten(2))
+        return mean.unflatten(2, (self.samples, -1))[:, 0], log_scale.unflatten(2, (self.samples, -1))[:, 0]
+
+    def _folded(self, x: Tensor) -> Tensor:
+        return x if self.samples == 1 else x[:, 0].unflatten(1, (-1, self.samples)).transpose(1, 2)
+
+    def _unfolded(self, x: Tensor) -> Tensor:
+        return x if self.samples == 1 else x.transpose(1, 2).flatten(1)[:, None]
+
+    def _of_groups(self, mask: Tensor | None) -> Tensor | None:
+        return None if mask is None else mask[..., :: self.samples]
+
+    @property
+    @override
+    def time_multiple(self) -> int:
+        return self.samples
 
     @property
     @override
@@ -84,4 +122,5 @@ class CausalAffine(Bijection):
 
     @override
     def reach(self, direction: Direction) -> int | None:
-        return self.network.receptive_field if direction == "to_noise" else None
+        # A sample sees groups before its own, and the samples before it in its own.
+        return (self.network.receptive_field + 1) * self.samples - 1 if direction == "to_noise" else None

@@ -86,15 +86,23 @@ class InterpolatingUpsampler(nn.Module):
         hop_length: samples per frame, any number.
         frame_centre: where in its own hop a frame is centred, in samples: 0 for centred framing.
         context: frames that the convolution before the interpolation sees on each side.
+        hidden: channels of a ReLU and a 1x1 convolution after that one; 0 for none.
     """
 
     def __init__(
-        self, n_mels: int, cond_channels: int, hop_length: int, frame_centre: float = 0.0, context: int = 2
+        self,
+        n_mels: int,
+        cond_channels: int,
+        hop_length: int,
+        frame_centre: float = 0.0,
+        context: int = 2,
+        hidden: int = 0,
     ) -> None:
         super().__init__()
         self.hop_length = hop_length
         self.context = context
-        self.frames = nn.Conv1d(n_mels, cond_channels, 2 * context + 1, padding=context)
+        self.frames = nn.Conv1d(n_mels, hidden or cond_channels, 2 * context + 1, padding=context)
+        self.mixed = nn.Conv1d(hidden, cond_channels, 1) if hidden else None
         self.weight = nn.Parameter(interpolation_weights(hop_length, frame_centre))
 
     @property
@@ -110,7 +118,10 @@ class InterpolatingUpsampler(nn.Module):
             mask: of the frames, ``[B, 1, F]``. After an utterance's end the interpolation runs out over one frame more.
             steady: added to the features at all times, ``[B, cond_channels, 1]``.
         """
-        return FrameFeatures(masked(self.frames(masked(mel, mask)), mask), self.weight, steady)
+        features = self.frames(masked(mel, mask))
+        if self.mixed is not None:
+            features = self.mixed(torch.relu(features))
+        return FrameFeatures(masked(features, mask), self.weight, steady)
 
     def forward(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
         """``mel [B, M, F]``, frame mask ``[B, 1, F]`` -> ``cond [B, cond_channels, F * hop_length]``."""
@@ -177,6 +188,8 @@ def make_upsampler(
     context: int = 2,
     overlap: bool = True,
     slope: float = 0.4,
+    hidden: int = 0,
+    samples_per_step: int = 1,
 ) -> Upsampler:
     """The upsampler that a recipe names by ``upsampler``.
 
@@ -191,15 +204,21 @@ def make_upsampler(
         context: frames on each side that the convolution before ``interpolate`` and ``stretch`` sees.
         overlap: see :class:`TransposedUpsampler2d`.
         slope: see :class:`TransposedUpsampler2d`.
+        hidden: channels between two convolutions of ``interpolate``; 0 for a single one.
+        samples_per_step: samples that share their features; they divide the hop.
 
     Raises:
-        ValueError: the factors do not multiply to the hop, or ``transposed2d`` would have to change the number of
+        ValueError: hidden channels with another upsampler, the factors do not multiply to the hop, or ``transposed2d`` would have to change the number of
             channels.
     """
-    hop = contract.hop_length
+    hop = contract.hop_length // samples_per_step
     if name == "interpolate":
-        centre = hop / 2 if contract.framing == "half_hop" else 0.0
-        return InterpolatingUpsampler(contract.n_mels, cond_channels, hop, frame_centre=centre, context=context)
+        centre = contract.hop_length / 2 if contract.framing == "half_hop" else 0.0
+        # In steps, each of which stands for the middle of its samples.
+        centre = (centre + 0.5) / samples_per_step - 0.5
+        return InterpolatingUpsampler(contract.n_mels, cond_channels, hop, centre, context, hidden)
+    if hidden:
+        raise ValueError(f"cond_hidden goes with upsampler = interpolate, not with {name}")
     if name == "transposed":
         return TransposedUpsampler(contract.n_mels, cond_channels, hop, taps)
     factors = two_factors(hop) if scales is None else list(scales)

@@ -41,20 +41,25 @@ class Engine(Protocol):
         speaker: Tensor | None = None,
         temperature: float = 1.0,
         preemphasis: float = 0.0,
+        limit: float = 1.0,
         progress: Progress | None = None,
     ) -> Tensor:
-        """Audio ``[B, 1, T]`` within [-1, 1].
+        """Audio ``[B, S, T]`` within ``[-limit, limit]``, ``S`` samples a step: 1, or those of a group.
 
         Args:
-            network: gives what the law needs for each sample.
-            law: of a sample.
+            network: gives what the law needs for each step.
+            law: of a step's sample, or of a group of ``S`` samples.
             cond: conditioning features ``[B, M, T]``, or what they are interpolated from.
             level: log standard deviation of the speech, ``[B, 1, T]``, see :class:`audioflow.nets.level.MelLevel`.
             noise: standard normal, ``[B, N, T]``.
             speaker: embeddings ``[B, S]``.
             temperature: of the law.
             preemphasis: coefficient ``a`` of a network and a law that work on ``x_t - a x_{t-1}``.
-            progress: told of samples done.
+            limit: what samples are clamped to.
+            progress: told of steps done.
+
+        Raises:
+            ValueError: groups are to be made with pre-emphasis.
         """
         ...
 
@@ -70,12 +75,14 @@ def sample_naive(
     speaker: Tensor | None = None,
     temperature: float = 1.0,
     preemphasis: float = 0.0,
+    limit: float = 1.0,
     progress: Progress | None = None,
 ) -> Tensor:
     """Recompute the receptive field for every sample."""
+    check_groups(law, preemphasis)
     batch, _, steps = noise.shape
-    cond = _samples(cond)
-    x, before = noise.new_zeros(batch, 1, steps), noise.new_zeros(batch, 1, 1)
+    cond, level = _samples(cond), level.expand(batch, -1, steps)
+    x, before = noise.new_zeros(batch, law.sample_channels, steps), noise.new_zeros(batch, law.sample_channels, 1)
     emphasized = torch.zeros_like(x)
     for t in range(steps):
         # The step itself, and the past that reaches it.
@@ -83,7 +90,8 @@ def sample_naive(
         projected = network.project(cond[..., start : t + 1], speaker)
         outputs = network(law.network_input(emphasized[..., start : t + 1], level[..., start : t + 1]), projected)
         params = law.at_level(outputs[..., -1:], level[..., t : t + 1])
-        sample, before = drawn_and_audio(law, params, noise[..., t : t + 1], temperature, preemphasis * before)
+        drawn = law.sample(params, noise[..., t : t + 1], temperature)
+        sample, before = sample_and_audio(drawn, preemphasis * before, limit)
         x[..., t : t + 1], emphasized[..., t : t + 1] = before, sample
         if progress is not None:
             progress(1)
@@ -101,11 +109,14 @@ def sample_cached(
     speaker: Tensor | None = None,
     temperature: float = 1.0,
     preemphasis: float = 0.0,
+    limit: float = 1.0,
     progress: Progress | None = None,
 ) -> Tensor:
     """Step with rings of past activations; the conditioning is projected block by block."""
+    check_groups(law, preemphasis)
     batch, _, steps = noise.shape
-    x, before = noise.new_zeros(batch, 1, steps), noise.new_zeros(batch, 1, 1)
+    law, level = law.like(noise), level.expand(batch, -1, steps)
+    x, before = noise.new_zeros(batch, law.sample_channels, steps), noise.new_zeros(batch, law.sample_channels, 1)
     state = network.init_state(batch)
     previous = noise.new_zeros(batch, law.input_channels)
     for start, stop, projected in projected_blocks(network, cond, speaker, steps):
@@ -115,7 +126,8 @@ def sample_cached(
             outputs, state = network.step(state, previous, share)
             here = level[..., t : t + 1]
             params = law.at_level(outputs[..., None], here)
-            sample, before = drawn_and_audio(law, params, noise[..., t : t + 1], temperature, preemphasis * before)
+            drawn = law.sample(params, noise[..., t : t + 1], temperature)
+            sample, before = sample_and_audio(drawn, preemphasis * before, limit)
             x[..., t : t + 1] = before
             previous = law.network_input(sample, here)[..., 0]
         if progress is not None:
@@ -147,13 +159,21 @@ def projected_blocks(
             yield start, stop, network.project(own, speaker)
 
 
-def drawn_and_audio(
-    law: OutputLaw, params: Tensor, noise: Tensor, temperature: float, predicted: Tensor
-) -> tuple[Tensor, Tensor]:
-    """A sample of the emphasised signal and of the audio, which is ``predicted`` more."""
+def sample_and_audio(drawn: Tensor, predicted: Tensor, limit: float) -> tuple[Tensor, Tensor]:
+    """A sample of the emphasised signal and of the audio, which is ``predicted`` more than what was drawn."""
     # Audio beyond full scale cannot be written, and would be fed back as something never seen in training.
-    audio = (law.sample(params, noise, temperature) + predicted).clamp(-1.0, 1.0)
+    audio = (drawn + predicted).clamp(-limit, limit)
     return audio - predicted, audio
+
+
+def check_groups(law: OutputLaw, preemphasis: float) -> None:
+    """See that groups come without pre-emphasis, whose filter goes from sample to sample.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if law.sample_channels > 1 and preemphasis:
+        raise ValueError(f"groups of samples are made without preemphasis, which is {preemphasis} here")
 
 
 def _samples(cond: Tensor | FrameFeatures) -> Tensor:
@@ -171,14 +191,17 @@ def _compiled(precision: Literal["float32", "int16"], *args: Any, **options: Any
     return made
 
 
-def _kernel(precision: Literal["float32", "float16"], network: CausalWaveNet, *args: Any, **options: Any) -> Tensor:
+def _kernel(
+    precision: Literal["float32", "float16"], network: CausalWaveNet, law: OutputLaw, *args: Any, **options: Any
+) -> Tensor:
     """The kernel; ``cuda-graph`` where it cannot be used."""
-    engine = _kernel_engine(network)
+    check_groups(law, options.get("preemphasis", 0.0))
+    engine = _kernel_engine(network, law)
     made: Tensor
     if engine is None:
-        made = _graph(network, *args, **options)
+        made = _graph(network, law, *args, **options)
     else:
-        made = engine.sample_cuda(network, *args, **options, precision=precision)
+        made = engine.sample_cuda(network, law, *args, **options, precision=precision)
     return made
 
 
@@ -195,7 +218,7 @@ class Sampler(Protocol):
     def draw(
         self, cond: Tensor | FrameFeatures | None, level: Tensor, noise: Tensor, first: int = 0
     ) -> Iterator[Tensor]:
-        """The next samples ``[B, n]``, as many in all as there are steps of noise.
+        """The next samples ``[B, n]`` in order of time, as many for each step of noise as the law draws.
 
         Args:
             cond: conditioning of these steps. Features of frames may hold more on either side, for the interpolation.
@@ -214,14 +237,16 @@ def sampler_of(
     speaker: Tensor | None,
     temperature: float,
     preemphasis: float,
+    limit: float = 1.0,
 ) -> Sampler | None:
     """An engine to be run stretch by stretch; ``None`` if it cannot be, or not here."""
     sampler: Sampler | None = None
-    options: dict[str, Any] = {"speaker": speaker, "temperature": temperature, "preemphasis": preemphasis}
+    options: dict[str, Any]
+    options = {"speaker": speaker, "temperature": temperature, "preemphasis": preemphasis, "limit": limit}
     if engine in CPU_ENGINES and (module := _compiled_engine()) is not None:
         precision = "int16" if engine == "cpu-int16" else "float32"
         sampler = module.CpuSampler(network, law, batch, precision=precision, **options)
-    if engine in KERNEL_ENGINES and (module := _kernel_engine(network)) is not None:
+    if engine in KERNEL_ENGINES and (module := _kernel_engine(network, law)) is not None:
         precision = "float16" if engine == "cuda-fp16" else "float32"
         sampler = module.CudaSampler(network, law, batch, precision=precision, **options)
     return sampler
@@ -243,12 +268,12 @@ def _compiled_engine() -> Any:
     return engine
 
 
-def _kernel_engine(network: CausalWaveNet) -> Any:
-    """The module of the kernel, if it can work with the network; ``None`` otherwise, and a warning."""
+def _kernel_engine(network: CausalWaveNet, law: OutputLaw) -> Any:
+    """The module of the kernel, if it can work with the network and the law; ``None`` otherwise, and a warning."""
     try:
         from audioflow.sampling.cuda import engine  # noqa: PLC0415
 
-        engine.check(network)
+        engine.check(network, law)
     except (ImportError, ValueError) as error:
         return _not_compiled("cuda", error, "cuda-graph")
     return engine

@@ -6,10 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audioflow.distributions import DiscretizedLogisticMixture, Gaussian, GaussianMixture, MuLawCategorical, OutputLaw
+from audioflow.distributions import (
+    DiscretizedLogisticMixture,
+    Gaussian,
+    GaussianMixture,
+    LogisticMixture,
+    MuLawCategorical,
+    OutputLaw,
+)
 from audioflow.distributions.base import uniform
 
-GAUSSIAN, GAUSSIAN_MIXTURE, LOGISTIC_MIXTURE, MU_LAW = range(4)
+GAUSSIAN, GAUSSIAN_MIXTURE, LOGISTIC_MIXTURE, DISCRETIZED_LOGISTIC_MIXTURE, MU_LAW = range(5)
 
 
 class LawNumbers(NamedTuple):
@@ -41,7 +48,8 @@ def law_numbers(law: OutputLaw, temperature: float) -> LawNumbers:
     kinds = {
         Gaussian: GAUSSIAN,
         GaussianMixture: GAUSSIAN_MIXTURE,
-        DiscretizedLogisticMixture: LOGISTIC_MIXTURE,
+        LogisticMixture: LOGISTIC_MIXTURE,
+        DiscretizedLogisticMixture: DISCRETIZED_LOGISTIC_MIXTURE,
         MuLawCategorical: MU_LAW,
     }
     if type(law) not in kinds:
@@ -62,6 +70,6 @@ def prepared_noise(law: OutputLaw, noise: Tensor) -> Tensor:
     first, other = noise[:, 0], noise[:, -1]
     if not isinstance(law, Gaussian):
         first = uniform(first)
-    if isinstance(law, DiscretizedLogisticMixture):
+    if isinstance(law, (DiscretizedLogisticMixture, LogisticMixture)):
         other = torch.logit(uniform(other))
     return torch.stack([first, other]).float()

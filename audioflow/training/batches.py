@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from audioflow.audio import dequantize
 from audioflow.corpora.dataset import Item, SegmentDataset
+from audioflow.flows import Around
 
 
 @dataclass(frozen=True)
@@ -19,28 +22,36 @@ class Batch:
         mel: log-mel spectrograms ``[B, M, F]``.
         ids: ids of the utterances, for messages.
         speaker: speaker indices ``[B]``, or None.
+        around: what lies around the segments in their utterances, or None.
     """
 
     wav: Tensor
     mel: Tensor
     ids: tuple[str, ...]
     speaker: Tensor | None = None
+    around: Around | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Give the batch on a device."""
         speaker = None if self.speaker is None else self.speaker.to(device, non_blocking=True)
         wav, mel = (tensor.to(device, non_blocking=True) for tensor in (self.wav, self.mel))
-        return replace(self, wav=wav, mel=mel, speaker=speaker)
+        around = None if self.around is None else Around(*(x.to(device, non_blocking=True) for x in self.around))
+        return replace(self, wav=wav, mel=mel, speaker=speaker, around=around)
 
-    def with_wav(self, wav: Tensor) -> "Batch":
-        """Give the batch with other waveforms ``[B, T]``."""
-        return replace(self, wav=wav)
+    def dequantized(self, generator: torch.Generator) -> "Batch":
+        """Give the batch with uniform noise of one 16-bit step in its samples, and in those before them."""
+        wav, around = dequantize(self.wav, generator), self.around
+        if around is not None:
+            around = around._replace(samples=dequantize(around.samples, generator))
+        return replace(self, wav=wav, around=around)
 
 
 def concatenated(batches: Sequence[Batch]) -> Batch:
     """Put batches of segments of one length together, without their speakers."""
     wav, mel = torch.cat([batch.wav for batch in batches]), torch.cat([batch.mel for batch in batches])
-    return Batch(wav, mel, tuple(name for batch in batches for name in batch.ids))
+    beside = [batch.around for batch in batches if batch.around is not None]
+    around = Around(*(torch.cat(parts) for parts in zip(*beside, strict=True))) if beside else None
+    return Batch(wav, mel, tuple(name for batch in batches for name in batch.ids), None, around)
 
 
 class _AnyEpoch(Dataset[Item]):
@@ -108,10 +119,12 @@ def endless_batches(
         collate_fn=_collate,
         pin_memory=pin_memory,
     )
-    for wav, mel, ids, speaker in loader:
-        yield Batch(wav, mel, tuple(ids), speaker if voiced else None)
+    for wav, mel, ids, speaker, around in loader:
+        yield Batch(wav, mel, tuple(ids), speaker if voiced else None, Around(*around))
 
 
-def _collate(items: Sequence[Item]) -> tuple[Tensor, Tensor, list[str], Tensor]:
-    wav, mel = torch.stack([item["wav"] for item in items]), torch.stack([item["mel"] for item in items])
-    return wav, mel, [item["id"] for item in items], torch.tensor([item["speaker"] for item in items])
+def _collate(items: Sequence[Item]) -> tuple[Tensor, Tensor, list[str], Tensor, tuple[Tensor, ...]]:
+    names: tuple[Literal["wav", "mel", "before", "mel_before", "mel_after"], ...]
+    names = ("wav", "mel", "before", "mel_before", "mel_after")
+    wav, mel, *around = (torch.stack([item[name] for item in items]) for name in names)
+    return wav, mel, [item["id"] for item in items], torch.tensor([item["speaker"] for item in items]), tuple(around)

@@ -11,7 +11,6 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, distributed
 
-from audioflow.audio import dequantize
 from audioflow.corpora.dataset import SegmentDataset
 from audioflow.corpora.prepared import PreparedCorpus
 from audioflow.errors import TrainingError
@@ -77,10 +76,11 @@ class Loop:
         self.fabric, self.recipe, self.directory = fabric, recipe, directory
         config = recipe.train
         self.voiced = _needs_speakers(recipe, prepared)
-        self.segments = SegmentDataset(prepared, "train", recipe.data.segment_frames, config.seed)
         self.held_out = HeldOut.read(prepared, recipe.data, voiced=self.voiced)
         torch.manual_seed(seed_for(config.seed, "weights"))
         self.vocoder = build(recipe.model.name, recipe.mel, recipe.model.fields).to(fabric.device)
+        before = 0 if self.vocoder.front is None else self.vocoder.front.order
+        self.segments = SegmentDataset(prepared, "train", recipe.data.segment_frames, config.seed, before)
         self.objective: Objective = make_objective(recipe, self.vocoder, self._scored_samples(), fabric.device)
         if not resumed:
             self._initialize()
@@ -161,7 +161,7 @@ class Loop:
         count = math.ceil(_INITIAL_SEGMENTS / self.recipe.data.batch_size)
         first = concatenated([next(batches) for _ in range(count)])
         noisy = self._dequantized(first, "initialize").to(self.fabric.device)
-        self.vocoder.initialize(noisy.wav, noisy.mel)
+        self.vocoder.initialize(noisy.wav, noisy.mel, around=noisy.around)
 
     def _scored_samples(self) -> int:
         """Samples of a segment that the likelihood counts."""
@@ -252,7 +252,7 @@ class Loop:
     def _dequantized(self, batch: Batch, *what: int | str) -> Batch:
         if not self.recipe.train.dequantize:
             return batch
-        return batch.with_wav(dequantize(batch.wav, generator_for(self.recipe.train.seed, *what)))
+        return batch.dequantized(generator_for(self.recipe.train.seed, *what))
 
     def _not_finite(self, loss: float, grad_norm: float, seen: list[str]) -> TrainingError:
         """Say what happened; with several processes, the utterances of all of them, as all have the same gradient."""

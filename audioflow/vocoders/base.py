@@ -4,21 +4,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, tee
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from audioflow.audio import MelContract, MelFrontEnd
 from audioflow.errors import MelError
+from audioflow.flows.front import Around, Front
 from audioflow.nets.level import MelLevel
-from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask
+from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask, wide
 from audioflow.nets.upsample import MelNormalizer, Upsampler
 from audioflow.nets.weight_norm import fold_weight_norm
 from audioflow.sampling import NoiseWindow, Progress, seeds_of
+from audioflow.vocoders.excitation import sounded
 from audioflow.vocoders.pieces import MelWindow
 
 
@@ -28,7 +31,8 @@ class Given:
 
     Attributes:
         mel: each band brought to mean 0 and variance 1, ``[B, M, F]``.
-        level: log standard deviation of the speech, ``[B, 1, F * hop_length]``.
+        level: log standard deviation of the speech, ``[B, 1, F * hop_length]``; zeros, ``steps_per_frame`` of them for
+            each frame, for a model with a front, which works on excitation of unit variance.
         frame_mask: ``[B, 1, F]``, or ``None`` where all are whole.
         speaker: embeddings ``[B, S]``, for models that have speakers.
     """
@@ -73,12 +77,14 @@ class Vocoder(nn.Module, ABC):
     Attributes:
         name: the name in recipes and checkpoints.
         engines: ways to synthesise, the fastest first.
-        upsampler: from the mel to features at the sample rate.
+        upsampler: from the mel to features at the rate of the model's steps.
+        front: from speech to excitation, on which all else works; ``None`` for a model of the speech itself.
     """
 
     name: ClassVar[str]
     engines: ClassVar[tuple[str, ...]]
     upsampler: Upsampler
+    front: Front | None
 
     def __init__(self, contract: MelContract, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -86,12 +92,18 @@ class Vocoder(nn.Module, ABC):
         self.config = dict(config)
         self.front_end = MelFrontEnd(contract)
         self.normalizer = MelNormalizer(contract.n_mels)
-        self.level = MelLevel(contract, follow=bool(config["follow_level"]))
+        self.front = make_front(contract, config.get("front", "none"), float(config.get("front_correction", CORRECTION)))
+        self.level = MelLevel(contract, follow=bool(config["follow_level"]) and self.front is None)
 
     @property
     def noise_channels(self) -> int:
-        """Standard normal numbers that one audio sample consumes."""
+        """Standard normal numbers that one step consumes."""
         return 1
+
+    @property
+    def steps_per_frame(self) -> int:
+        """Steps that are made one after another, or at once, for a frame: samples, or groups of them."""
+        return self.contract.hop_length
 
     @property
     def usable_engines(self) -> tuple[str, ...]:
@@ -114,7 +126,12 @@ class Vocoder(nn.Module, ABC):
         """Audio ``[B, 1, T]`` from standard normal noise ``[B, noise_channels, T]``."""
 
     def log_prob(
-        self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None, speaker: Tensor | None = None
+        self,
+        wav: Tensor,
+        mel: Tensor,
+        lengths: Tensor | None = None,
+        speaker: Tensor | None = None,
+        around: Around | None = None,
     ) -> Tensor:
         """Log-likelihood of each recording: a density over amplitudes in [-1, 1].
 
@@ -123,6 +140,7 @@ class Vocoder(nn.Module, ABC):
             mel: ``[B, M, F]``.
             lengths: frames of each utterance, ``[B]``; all of them by default.
             speaker: speaker numbers ``[B]``, for models that have speakers.
+            around: what lies around segments that were cut out of utterances, for models with a front.
 
         Returns:
             Nats per utterance, ``[B]``, in float32 or wider.
@@ -139,7 +157,25 @@ class Vocoder(nn.Module, ABC):
         wav, mel = self._own_dtype(wav), self._own_dtype(mel)
         frame_mask = self._frame_mask(lengths, mel)
         x = masked(wav[:, None], repeat_mask(frame_mask, self.contract.hop_length))
-        return self._log_prob(x, self._given(mel, frame_mask, speaker))
+        given = self._given(mel, frame_mask, speaker)
+        if self.front is None:
+            return self._log_prob(x, given)
+        u, log_det = self._excitation(self.front, x, mel, frame_mask, around)
+        return self._log_prob(u, given) + log_det
+
+    def _excitation(
+        self, front: Front, x: Tensor, mel: Tensor, frame_mask: Tensor | None, around: Around | None
+    ) -> tuple[Tensor, Tensor]:
+        """Excitation of speech ``[B, 1, T]``, and the log-determinant of that map over the samples that are scored."""
+        filter_ = front.filter(mel, frame_mask, around)
+        mask = repeat_mask(frame_mask, self.contract.hop_length)
+        u = masked(front.whiten(x, filter_, None if around is None else around.samples), mask)
+        steps, scored = self._scored_mask(frame_mask, mel.shape[-1])
+        return u, front.log_det(filter_, steps, scored).to(wide(x).dtype)
+
+    def _scored_mask(self, frame_mask: Tensor | None, frames: int) -> tuple[int, Tensor | None]:
+        """Samples of ``frames`` mel frames that the likelihood counts, and the mask ``[B, 1, samples]`` of each."""
+        return frames * self.contract.hop_length, repeat_mask(frame_mask, self.contract.hop_length)
 
     def scored_samples(self, frames: int) -> int:
         """Number of samples that :meth:`log_prob` counts of an utterance of ``frames`` mel frames."""
@@ -179,11 +215,11 @@ class Vocoder(nn.Module, ABC):
         samples = mel.shape[-1] * self.contract.hop_length
         seeds = seeds_of(seed, len(frames))
         job = self._job(temperature, engine, speaker, seeds, [self._noise_steps(n) for n in frames])
-        source = MelWindow([self._finite(mel[..., : max(frames)])])
+        source = [self._finite(mel[..., : max(frames)])]
         rows = None if lengths is None else torch.tensor(frames, device=mel.device)
         # Pieces that are kept among what is freed again would leave the memory in tatters.
         x, done = mel.new_zeros(len(frames), 1, max(frames) * self.contract.hop_length, dtype=job.noise.dtype), 0
-        for piece in self._pieces(source, rows, job, progress):
+        for piece in self._sound(source, rows, job, progress):
             x[..., done : done + piece.shape[-1]] = piece
             done += piece.shape[-1]
         mask = repeat_mask(mask_of(rows, max(frames), x.dtype), self.contract.hop_length)
@@ -232,9 +268,9 @@ class Vocoder(nn.Module, ABC):
         first = next(pieces, None)
         if first is None:
             raise MelError("There is no mel to be turned into speech.")
-        source = MelWindow(self._checked(chain([first], pieces), first.shape[0]))
+        source = self._checked(chain([first], pieces), first.shape[0])
         job = self._job(temperature, engine, speaker, seeds_of(seed, first.shape[0]), None, frames, streams=True)
-        for x in self._pieces(source, None, job, None):
+        for x in self._sound(source, None, job, None):
             yield x[:, 0].clamp(-1.0, 1.0)
 
     @property
@@ -281,20 +317,31 @@ class Vocoder(nn.Module, ABC):
         noise = NoiseWindow(seeds, self.noise_channels, steps, mean.dtype, mean.device)
         return Job(noise, temperature, self._engine(engine), speaker, frames, streams)
 
+    def _sound(
+        self, mel: Iterable[Tensor], lengths: Tensor | None, job: Job, progress: Progress | None
+    ) -> Iterator[Tensor]:
+        """Audio ``[B, 1, n]``, piece by piece, of a mel in pieces."""
+        if self.front is None:
+            yield from self._pieces(MelWindow(mel), lengths, job, progress)
+            return
+        own, for_front = tee(mel)
+        excitation = self._pieces(MelWindow(own), lengths, job, progress)
+        yield from sounded(self.front, excitation, MelWindow(for_front), lengths)
+
     def _pieces(
         self, source: MelWindow, lengths: Tensor | None, job: Job, progress: Progress | None
     ) -> Iterator[Tensor]:
-        """Audio ``[B, 1, n * hop_length]``, piece by piece; all at once unless a subclass knows better."""
+        """Audio, or excitation, ``[B, 1, n]``, piece by piece; all at once unless a subclass knows better."""
         yield self._piece(source, lengths, job, progress, 0, source.reach_end())
 
     def _piece(
         self, source: MelWindow, lengths: Tensor | None, job: Job, progress: Progress | None, start: int, stop: int
     ) -> Tensor:
-        """Audio of the frames ``start`` to ``stop - 1``, as if there were no others."""
+        """Audio, or excitation, of the frames ``start`` to ``stop - 1``, as if there were no others."""
         mel = source.cut(start, stop)
-        hop = self.contract.hop_length
+        hop, first = self.contract.hop_length, start * self.steps_per_frame
         frame_mask = None if lengths is None else mask_of((lengths - start).clamp(min=0), stop - start, mel.dtype)
-        noise = job.noise.cut(start * hop, start * hop + self._noise_steps(stop - start))
+        noise = job.noise.cut(first, first + self._noise_steps(stop - start))
         given = self._given(mel, frame_mask, job.speaker)
         with self._precision(job.engine, mel):
             x = self._generate(noise, given, job.temperature, job.engine, progress)
@@ -313,17 +360,23 @@ class Vocoder(nn.Module, ABC):
         return mel
 
     @torch.no_grad()
-    def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> None:
+    def initialize(
+        self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None, around: Around | None = None
+    ) -> None:
         """Fit whatever starts from statistics of data, over valid steps; called once, before training.
 
         Args:
             wav: ``[B, F * hop_length]``.
             mel: ``[B, M, F]``.
             lengths: frames of each utterance.
+            around: what lies around segments that were cut out of utterances, for models with a front.
         """
         frame_mask = self._frame_mask(lengths, mel)
         self.normalizer.fit(mel, frame_mask)
-        self.level.fit(wav, mel, frame_mask)
+        if self.front is None:
+            self.level.fit(wav, mel, frame_mask)
+        else:
+            self.front.fit(wav, mel, frame_mask, around)
 
     def fold_weight_norm(self) -> "Vocoder":
         """Work out weight normalisation in every layer, for synthesis; the audio stays the same. Returns itself."""
@@ -342,14 +395,17 @@ class Vocoder(nn.Module, ABC):
         save(self, path, provenance)
 
     def _given(self, mel: Tensor, frame_mask: Tensor | None, speaker: Tensor | None) -> Given:
-        with full_precision(mel):
-            level = self.level(mel, frame_mask)
+        if self.front is None:
+            with full_precision(mel):
+                level = self.level(mel, frame_mask)
+        else:
+            level = wide(mel).new_zeros(mel.shape[0], 1, mel.shape[2] * self.steps_per_frame)
         voices = self._voices(speaker, mel.shape[0])
         return Given(self.normalizer(mel, frame_mask), level, frame_mask, voices)
 
     def _noise_steps(self, frames: int) -> int:
-        """Steps of noise that an utterance of ``frames`` consumes, at least ``frames * hop_length``."""
-        return frames * self.contract.hop_length
+        """Steps of noise that an utterance of ``frames`` consumes, at least ``frames * steps_per_frame``."""
+        return frames * self.steps_per_frame
 
     def _own_dtype(self, x: Tensor) -> Tensor:
         """Half precision would lose audio, and double precision does not go with float32 weights."""
@@ -403,6 +459,19 @@ class Vocoder(nn.Module, ABC):
             raise ValueError(f"speaker numbers go from 0 to {embedding.num_embeddings - 1}, unlike {speaker.tolist()}")
         voices: Tensor = embedding(speaker)
         return voices
+
+
+FrontOrder = Annotated[int, Field(ge=0, le=256)] | Literal["none"]
+"""What a recipe calls ``front``: the order of its filter, or none."""
+
+Correction = Annotated[float, Field(gt=0, le=1)]
+CORRECTION = 1e-9
+"""What a recipe calls ``front_correction``, and its default."""
+
+
+def make_front(contract: MelContract, order: int | str, correction: float) -> Front | None:
+    """The front that a recipe names by ``front``."""
+    return None if order == "none" else Front(contract, int(order), correction)
 
 
 def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:

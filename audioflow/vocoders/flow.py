@@ -14,6 +14,7 @@ from typing_extensions import override
 from audioflow.audio import MelContract
 from audioflow.flows import ActNorm, Base, Bijection, DiagonalNormal, Flow, Logistic, MelNormal, StandardNormal
 from audioflow.flows.base import no_log_det
+from audioflow.flows.front import Around
 from audioflow.flows.reshape import squeeze, unsqueeze
 from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask, wide
 from audioflow.nets.upsample import make_upsampler
@@ -154,15 +155,25 @@ class FlowVocoder(Vocoder):
         return frames * self.contract.hop_length // self.group * self.group
 
     @override
+    def _scored_mask(self, frame_mask: Tensor | None, frames: int) -> tuple[int, Tensor | None]:
+        steps = self.scored_samples(frames)
+        return steps, self._group_mask(frame_mask, steps, round_up=False)
+
+    @override
     @torch.no_grad()
-    def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> None:
-        super().initialize(wav, mel, lengths)
+    def initialize(
+        self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None, around: Around | None = None
+    ) -> None:
+        super().initialize(wav, mel, lengths, around)
         if not any(isinstance(layer, ActNorm) for layer in self.flow.modules()):
             return
         first = slice(0, _FIRST_UTTERANCES)
         wav, mel, lengths = wav[first], mel[first], None if lengths is None else lengths[first]
         frame_mask = self._frame_mask(lengths, mel)
         x = masked(wav[:, None], repeat_mask(frame_mask, self.contract.hop_length))
+        if self.front is not None:
+            beside = None if around is None else Around(*(part[first] for part in around))
+            x, _ = self._excitation(self.front, x, mel, frame_mask, beside)
         if self.scored_samples(mel.shape[-1]):
             folded, _ = self._scored(x, self._given(mel, frame_mask, None))
             self.flow.bijection.initialize(*folded)
@@ -178,8 +189,7 @@ class FlowVocoder(Vocoder):
 
     def _scored(self, x: Tensor, given: Given) -> tuple[tuple[Tensor, Tensor, Tensor | None], Tensor]:
         """What the flow scores, at its rate: speech of loudness one, conditioning, mask; the log of that loudness."""
-        steps = self.scored_samples(given.mel.shape[-1])
-        mask = self._group_mask(given.frame_mask, steps, round_up=False)
+        steps, mask = self._scored_mask(given.frame_mask, given.mel.shape[-1])
         cond = masked(self._cond(given)[..., :steps], mask)
         level = masked(given.level[..., :steps], mask)
         with full_precision(x):

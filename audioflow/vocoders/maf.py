@@ -10,7 +10,7 @@ from audioflow.flows.kernels import Inverted, KernelName, kernel_named
 from audioflow.nets.masked_wavenet import MaskedWaveNet
 from audioflow.nets.upsample import UpsamplerName
 from audioflow.sampling.slots import SLOT_ENGINES
-from audioflow.vocoders.base import settings_of
+from audioflow.vocoders.base import CORRECTION, Correction, FrontOrder, settings_of
 from audioflow.vocoders.flow import BaseName, CondRate, Count, FlowVocoder, Positive, Speakers
 
 
@@ -47,6 +47,9 @@ class MafVocoder(FlowVocoder):
         log_scale_limit: bound of the log-scales; 0 for none.
         base: law of the noise: ``normal``, ``diagonal``, ``logistic`` or ``mel``.
         follow_level: whether the flow works on speech divided by the loudness that its mel says it has.
+        front: order of the filter that turns speech into excitation, on which the model then works, see
+            :class:`audioflow.flows.Front`; ``none`` for the speech itself. ``follow_level`` says nothing then.
+        front_correction: how much of the envelope's range the filter leaves, see there.
         speakers: number of speakers; 0 for a model of one voice.
         speaker_channels: size of a speaker's embedding.
 
@@ -76,6 +79,8 @@ class MafVocoder(FlowVocoder):
         log_scale_limit: Annotated[float, Field(ge=0)] = 5.0,
         base: BaseName = "normal",
         follow_level: bool = True,
+        front: FrontOrder = "none",
+        front_correction: Correction = CORRECTION,
         speakers: Speakers = 0,
         speaker_channels: Positive = 16,
     ) -> None:

@@ -8,7 +8,7 @@ from audioflow.audio import MelContract
 from audioflow.flows import AdditiveCoupling, Bijection, Chain, Permutation
 from audioflow.nets.upsample import UpsamplerName
 from audioflow.nets.wavenet import WaveNetConditioner
-from audioflow.vocoders.base import settings_of
+from audioflow.vocoders.base import CORRECTION, Correction, FrontOrder, settings_of
 from audioflow.vocoders.flow import BaseName, CondRate, Count, FlowVocoder, Positive, Speakers
 
 
@@ -44,6 +44,9 @@ class Nice(FlowVocoder):
         base: law of the noise: ``diagonal`` as in the paper, ``logistic`` as in the paper but of scale one, ``normal``,
             or ``mel`` for one whose scale follows the mel.
         follow_level: whether the flow works on speech divided by the loudness that its mel says it has.
+        front: order of the filter that turns speech into excitation, on which the model then works, see
+            :class:`audioflow.flows.Front`; ``none`` for the speech itself. ``follow_level`` says nothing then.
+        front_correction: how much of the envelope's range the filter leaves, see there.
         speakers: number of speakers; 0 for a model of one voice.
         speaker_channels: size of a speaker's embedding.
 
@@ -69,6 +72,8 @@ class Nice(FlowVocoder):
         cond_rate: CondRate = "group",
         base: BaseName = "diagonal",
         follow_level: bool = True,
+        front: FrontOrder = "none",
+        front_correction: Correction = CORRECTION,
         speakers: Speakers = 0,
         speaker_channels: Positive = 16,
     ) -> None:

@@ -18,7 +18,7 @@ from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
 from audioflow.nets.upsample import UpsamplerName, lowest_rate
 from audioflow.nets.wavenet import CausalWaveNet, WaveNetConditioner
-from audioflow.vocoders.base import Given, settings_of
+from audioflow.vocoders.base import CORRECTION, Correction, FrontOrder, Given, settings_of
 from audioflow.vocoders.flow import Count, FlowVocoder, Positive, Speakers
 
 Layers = Annotated[int, Field(ge=1, le=512)]
@@ -79,6 +79,9 @@ class Student(FlowVocoder):
         order: ``kept``: every flow runs forwards in time, so that audio up to ``t`` needs noise up to ``t`` and can be
             streamed; ``reversed``: every second one runs backwards.
         follow_level: whether the flow works on speech divided by the loudness that its mel says it has.
+        front: order of the filter that turns speech into excitation, on which the model then works, see
+            :class:`audioflow.flows.Front`; ``none`` for the speech itself. ``follow_level`` says nothing then.
+        front_correction: how much of the envelope's range the filter leaves, see there.
         speakers: number of speakers; 0 for a model of one voice.
         speaker_channels: size of a speaker's embedding.
 
@@ -110,6 +113,8 @@ class Student(FlowVocoder):
         base: Literal["normal", "logistic"] = "normal",
         order: Literal["kept", "reversed"] = "kept",
         follow_level: bool = True,
+        front: FrontOrder = "none",
+        front_correction: Correction = CORRECTION,
         speakers: Speakers = 0,
         speaker_channels: Positive = 16,
     ) -> None:

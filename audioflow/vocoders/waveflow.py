@@ -11,7 +11,7 @@ from audioflow.nets.row_order import RowOrder, row_orders
 from audioflow.nets.row_wavenet import RowWaveNet
 from audioflow.nets.upsample import UpsamplerName
 from audioflow.sampling.slots import SLOT_ENGINES
-from audioflow.vocoders.base import settings_of
+from audioflow.vocoders.base import CORRECTION, Correction, FrontOrder, settings_of
 from audioflow.vocoders.flow import BaseName, CondRate, Count, FlowVocoder, Positive, Speakers
 
 
@@ -52,6 +52,9 @@ class WaveFlow(FlowVocoder):
         log_scale_limit: bound of each flow's log-scales; 0 for none, as in the paper.
         base: law of the noise: ``normal``, ``diagonal``, ``logistic``, or ``mel`` for one whose scale follows the mel.
         follow_level: whether the flow works on speech divided by the loudness that its mel says it has.
+        front: order of the filter that turns speech into excitation, on which the model then works, see
+            :class:`audioflow.flows.Front`; ``none`` for the speech itself. ``follow_level`` says nothing then.
+        front_correction: how much of the envelope's range the filter leaves, see there.
         speakers: number of speakers; 0 for a model of one voice.
         speaker_channels: size of a speaker's embedding.
 
@@ -84,6 +87,8 @@ class WaveFlow(FlowVocoder):
         log_scale_limit: Annotated[float, Field(ge=0)] = 5.0,
         base: BaseName = "normal",
         follow_level: bool = True,
+        front: FrontOrder = "none",
+        front_correction: Correction = CORRECTION,
         speakers: Speakers = 0,
         speaker_channels: Positive = 16,
     ) -> None:

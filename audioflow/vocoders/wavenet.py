@@ -14,21 +14,28 @@ from audioflow.distributions import (
     DiscretizedLogisticMixture,
     Gaussian,
     GaussianMixture,
+    LogisticMixture,
     MuLawCategorical,
     OutputLaw,
 )
 from audioflow.flows import Bijection, CausalAffine, Chain, Preemphasis
+from audioflow.flows.front import Around
 from audioflow.nets.frame_features import FrameFeatures
-from audioflow.nets.masks import full_precision, masked, repeat_mask
+from audioflow.nets.group_head import GroupLaw
+from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
 from audioflow.nets.upsample import UpsamplerName, lowest_rate, make_upsampler
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import COMPILED_ENGINES, CPU_ENGINES, CUDA_ENGINES, ENGINES, Progress, Sampler, sampler_of
-from audioflow.vocoders.base import Given, Job, Vocoder, settings_of
+from audioflow.vocoders.base import CORRECTION, Correction, FrontOrder, Given, Job, Vocoder, settings_of
 from audioflow.vocoders.pieces import LONGEST_PIECE, MelWindow, stretches
 
-Head = Literal["gaussian", "gaussian_mixture", "logistic_mixture", "mu_law"]
+Head = Literal["gaussian", "gaussian_mixture", "continuous_logistic_mixture", "logistic_mixture", "mu_law"]
 Positive = Annotated[int, Field(ge=1, le=4096)]
 Count = Annotated[int, Field(ge=0, le=4096)]
+
+
+EXCITATION_LIMIT = 64.0
+"""What drawn excitation, of unit variance, is held within: a network that feeds itself cannot run away."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,13 @@ class WaveNet(Vocoder):
         kernel_size: taps of the dilated convolutions.
         front_kernel_size: taps of the first convolution.
         front_relu: whether a ReLU follows it, as in ClariNet.
-        linear_taps: past samples that predict the next one linearly, beside the network; 0 for none.
+        linear_taps: past steps that predict the next one linearly, beside the network; 0 for none.
+        samples_per_step: ``r``: samples that the network makes at a time, on excitation only. Its step then is a group of
+            them, and one sample after another within the group depends on those before, see
+            :class:`audioflow.nets.group_head.GroupLaw`.
+        group_hidden: units of the hidden layer of the MADE within a group; 0 for a linear dependence alone.
+        cond_hidden: channels between two convolutions of the mel, of which there is one alone where this is 0; goes
+            with ``interpolate``.
         cond_channels: channels of the conditioning features.
         upsampler: from mel frames to samples: ``interpolate``, ``transposed``, ``transposed2d`` or ``stretch``, see
             :func:`audioflow.nets.upsample.make_upsampler`.
@@ -81,6 +94,9 @@ class WaveNet(Vocoder):
         preemphasis: ``a``, where the network works on ``x_t - a x_{t-1}``, in which high frequencies count for as much
             as low ones; 0 for none. Likelihoods are those of ``x`` all the same: the filter keeps the volume.
         follow_level: whether the network works on speech divided by the loudness that its mel says it has.
+        front: order of the filter that turns speech into excitation, on which the model then works, see
+            :class:`audioflow.flows.Front`; ``none`` for the speech itself. ``follow_level`` says nothing then.
+        front_correction: how much of the envelope's range the filter leaves, see there.
         speakers: number of speakers; 0 for a model of one voice.
         speaker_channels: size of a speaker's embedding.
 
@@ -105,6 +121,9 @@ class WaveNet(Vocoder):
         front_kernel_size: Positive = 1,
         front_relu: bool = False,
         linear_taps: Annotated[int, Field(ge=0, le=4096)] = 16,
+        samples_per_step: Annotated[int, Field(ge=1, le=64)] = 1,
+        group_hidden: Count = 0,
+        cond_hidden: Count = 0,
         cond_channels: Positive = 80,
         upsampler: UpsamplerName = "interpolate",
         upsample_scales: list[Positive] | None = None,
@@ -119,14 +138,20 @@ class WaveNet(Vocoder):
         min_log_scale: Annotated[float, Field(ge=-40, le=0)] = -11.5,
         preemphasis: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         follow_level: bool = True,
+        front: FrontOrder = "none",
+        front_correction: Correction = CORRECTION,
         speakers: Annotated[int, Field(ge=0, le=1_000_000)] = 0,
         speaker_channels: Positive = 16,
     ) -> None:
         super().__init__(contract, settings_of(locals()))
         if one_hot and (head != "mu_law" or preemphasis):
             raise ValueError("one_hot goes with head = mu_law, whose classes it shows, and without preemphasis")
+        self.samples_per_step = samples_per_step
+        self._require_a_front_that_fits(head, preemphasis)
         self.preemphasis = preemphasis
-        self.law = output_law(head, components, classes, min_log_scale, one_hot=one_hot)
+        law = output_law(head, components, classes, min_log_scale, one_hot=one_hot)
+        hidden = [group_hidden] if group_hidden else []
+        self.law = GroupLaw(law, samples_per_step, hidden) if samples_per_step > 1 else law
         self.speaker_embedding = nn.Embedding(speakers, speaker_channels) if speakers else None
         self.upsampler = make_upsampler(
             upsampler,
@@ -137,15 +162,44 @@ class WaveNet(Vocoder):
             context=upsample_context,
             overlap=upsample_overlap,
             slope=upsample_slope,
+            hidden=cond_hidden,
+            samples_per_step=samples_per_step,
         )
         channels = (self.law.input_channels, self.law.parameter_channels, cond_channels)
         voices = speaker_channels if speakers else 0
         self.network = CausalWaveNet.from_settings(self.config, *channels, layers, voices)
 
+    def _require_a_front_that_fits(self, head: Head, preemphasis: float) -> None:
+        """Refuse settings that do not go with a front, or need one."""
+        hop, group = self.contract.hop_length, self.samples_per_step
+        if hop % group:
+            raise ValueError(f"samples_per_step = {group} does not divide the hop of {hop} samples")
+        if self.front is None and group > 1:
+            raise ValueError("samples_per_step goes with a front, whose excitation it groups; set front = 32")
+        if self.front is None:
+            return
+        if preemphasis:
+            raise ValueError("a front does what preemphasis does; leave one of them out")
+        if head in ("logistic_mixture", "mu_law"):
+            raise ValueError(
+                f"head = {head} is a law of 16-bit speech, and a front makes excitation of it; use gaussian, "
+                "gaussian_mixture or continuous_logistic_mixture, or front = none"
+            )
+
     @property
     @override
     def noise_channels(self) -> int:
         return self.law.noise_channels
+
+    @property
+    @override
+    def steps_per_frame(self) -> int:
+        return self.contract.hop_length // self.samples_per_step
+
+    @property
+    def limit(self) -> float:
+        """What drawn samples are held within: full scale, or far beyond what excitation should be."""
+        return 1.0 if self.front is None else EXCITATION_LIMIT
 
     @property
     @override
@@ -175,7 +229,7 @@ class WaveNet(Vocoder):
         if sampler is None:
             yield from super()._pieces(source, lengths, job, progress)
             return
-        hop, around = self.contract.hop_length, self.neighbour_frames
+        hop, around = self.steps_per_frame, self.neighbour_frames
         for start, stop, first, last in stretches(source, size, size, around, around):
             given = self._given(source.cut(first, last), None, None)
             steps = slice((start - first) * hop, (stop - first) * hop)
@@ -192,7 +246,8 @@ class WaveNet(Vocoder):
         self._check_device(job.engine)
         batch = len(job.noise)
         voices = self._voices(job.speaker, batch)
-        return sampler_of(job.engine, self.network, self.law, batch, voices, job.temperature, self.preemphasis)
+        options = (voices, job.temperature, self.preemphasis, self.limit)
+        return sampler_of(job.engine, self.network, self.law, batch, *options)
 
     def _check_device(self, engine: str) -> None:
         on_gpu = self.network.end.weight.is_cuda
@@ -201,11 +256,15 @@ class WaveNet(Vocoder):
             raise ValueError(f"the engine {engine} needs the model on a {place}; use {self.usable_engines[0]}")
 
     @override
-    def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> None:
-        super().initialize(emphasize(wav, self.preemphasis), mel, lengths)
+    def initialize(
+        self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None, around: Around | None = None
+    ) -> None:
+        super().initialize(emphasize(wav, self.preemphasis), mel, lengths, around)
 
     def bijection(self, level: Tensor | None = None, speaker: Tensor | None = None) -> Bijection:
         """The model as a flow over time: the same weights, ``to_noise`` and ``to_data`` given ``cond [B, C, T]``.
+
+        With a front it is the flow of the excitation, ``x [B, 1, T]`` still, and ``cond`` is at the rate of steps.
 
         Args:
             level: what ``self.level`` says of the mel, ``[B, 1, T]``; 0 by default.
@@ -214,50 +273,62 @@ class WaveNet(Vocoder):
         Raises:
             TypeError: the head is not Gaussian; the other laws are no affine maps of noise.
         """
-        if not isinstance(self.law, Gaussian):
+        if self.config["head"] != "gaussian":
             raise TypeError(f"only a Gaussian head makes a WaveNet a flow; this one is {self.config['head']}")
-        flow = CausalAffine(self.network, self.law, level, self._voices(speaker, 1))
+        flow = CausalAffine(self.network, self.law, level, self._voices(speaker, 1))  # type: ignore[arg-type]
         return Chain([Preemphasis(self.preemphasis), flow]) if self.preemphasis else flow
 
     @override
     def _log_prob(self, x: Tensor, given: Given) -> Tensor:
-        mask = repeat_mask(given.frame_mask, self.contract.hop_length)
         with full_precision(x):
-            x = emphasize(x, self.preemphasis)
+            x = grouped(emphasize(x, self.preemphasis), self.samples_per_step)
         params = self._params(x, given)
         with full_precision(x):
             log_prob = self.law.log_prob(params, x)
-            return masked(log_prob[:, None], mask).sum(dim=(1, 2))
+            return masked(log_prob[:, None], self._step_mask(given)).sum(dim=(1, 2))
+
+    def _step_mask(self, given: Given) -> Tensor | None:
+        return repeat_mask(given.frame_mask, self.steps_per_frame)
 
     def _params(self, x: Tensor, given: Given, hidden: list[Tensor] | None = None) -> Tensor:
-        """Parameters of the law of each sample of ``x [B, 1, T]``, which is emphasised already."""
-        mask = repeat_mask(given.frame_mask, self.contract.hop_length)
+        """Parameters of the law of each step of ``x [B, r, T / r]``, which is emphasised already."""
         with full_precision(x):
             inputs = self.law.network_input(x, given.level)
         cond = lowest_rate(self.upsampler, given.mel, given.frame_mask)
         shares = self.network.shares(cond, given.speaker)
-        outputs = self.network(inputs, shares, mask, hidden)
+        outputs = self.network(inputs, shares, self._step_mask(given), hidden)
         with full_precision(x):
             return self.law.at_level(outputs, given.level)
 
     def predict(
-        self, wav: Tensor, mel: Tensor, speaker: Tensor | None = None, hidden: list[Tensor] | None = None
+        self, x: Tensor, mel: Tensor, speaker: Tensor | None = None, hidden: list[Tensor] | None = None
     ) -> "Prediction":
-        """Say what the model expects of each sample of ``wav``, given the samples before it; what distillation asks.
+        """Say what the model expects of each sample, given the samples before it; what distillation asks.
 
         Args:
-            wav: ``[B, F * hop_length]``; gradients flow through it.
+            x: speech, or with a front excitation (:meth:`seen_of`), ``[B, F * hop_length]``; gradients flow through it.
             mel: ``[B, M, F]``.
             speaker: speaker numbers ``[B]``, for models that have speakers.
             hidden: takes what each gated layer is given, ``[B, residual_channels, T]``.
         """
-        x = wav[:, None]
+        x = x[:, None]
         given = self._given(self._own_dtype(mel), None, speaker)
         with full_precision(x):
             emphasized = emphasize(x, self.preemphasis)
-        params = self._params(emphasized, given, hidden)
+        groups = grouped(emphasized, self.samples_per_step)
+        params = self._params(groups, given, hidden)
         # The network works on x_t - a x_{t-1}; what is taken off there is added to any location again.
-        return Prediction(self.law, params, x - emphasized)
+        if not isinstance(self.law, GroupLaw):
+            return Prediction(self.law, params, x - emphasized)
+        with full_precision(x):
+            each = self.law.given_earlier(params, wide(groups))
+        return Prediction(self.law.law, each.transpose(2, 3).flatten(2), torch.zeros_like(x))
+
+    def seen_of(self, wav: Tensor, mel: Tensor, around: Around | None = None) -> Tensor:
+        """What the network works on of speech ``wav [B, T]``: itself, or its excitation ``[B, T]``."""
+        if self.front is None:
+            return wav
+        return self._excitation(self.front, wav[:, None], self._own_dtype(mel), None, around)[0][:, 0]
 
     @override
     def _generate(
@@ -266,7 +337,7 @@ class WaveNet(Vocoder):
         self._check_device(engine)
         # Errors of one sample feed the next, so all engines stay in float32 also under autocast.
         with full_precision(noise):
-            return ENGINES[engine](
+            groups = ENGINES[engine](
                 self.network,
                 self.law,
                 lowest_rate(self.upsampler, given.mel, given.frame_mask),
@@ -276,7 +347,23 @@ class WaveNet(Vocoder):
                 temperature=temperature,
                 preemphasis=self.preemphasis,
                 progress=progress,
+                limit=self.limit,
             )
+        return ungrouped(groups)
+
+
+def grouped(x: Tensor, samples: int) -> Tensor:
+    """``[B, 1, T] -> [B, r, T / r]``: step ``t`` holds the samples ``r t`` to ``r t + r - 1``.
+
+    >>> grouped(torch.arange(6.0)[None, None], 2).tolist()
+    [[[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]]
+    """
+    return x if samples == 1 else x[:, 0].unflatten(1, (-1, samples)).transpose(1, 2)
+
+
+def ungrouped(x: Tensor) -> Tensor:
+    """Undo :func:`grouped`."""
+    return x.transpose(1, 2).flatten(1)[:, None]
 
 
 def output_law(head: Head, components: int, classes: int, min_log_scale: float, *, one_hot: bool = False) -> OutputLaw:
@@ -285,6 +372,8 @@ def output_law(head: Head, components: int, classes: int, min_log_scale: float, 
         return Gaussian(min_log_scale)
     if head == "gaussian_mixture":
         return GaussianMixture(components, min_log_scale)
+    if head == "continuous_logistic_mixture":
+        return LogisticMixture(components, min_log_scale)
     if head == "logistic_mixture":
         return DiscretizedLogisticMixture(components, min_log_scale)
     return MuLawCategorical(classes, one_hot=one_hot)

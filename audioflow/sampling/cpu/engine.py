@@ -33,6 +33,7 @@ def sample_cpu(
     speaker: Tensor | None = None,
     temperature: float = 1.0,
     preemphasis: float = 0.0,
+    limit: float = 1.0,
     progress: Progress | None = None,
     precision: Precision = "float32",
 ) -> Tensor:
@@ -47,6 +48,7 @@ def sample_cpu(
         speaker: embeddings.
         temperature: of the law.
         preemphasis: coefficient.
+        limit: what samples are clamped to.
         progress: told of samples done.
         precision: of the gated layers' weights; ``int16`` is a whole number of 16 bits times the column's own scale.
 
@@ -68,6 +70,7 @@ def sample_cpu(
             speaker=own,
             temperature=temperature,
             preemphasis=preemphasis,
+            limit=limit,
             precision=precision,
             weights=network_as_read,
         )
@@ -94,6 +97,7 @@ class CpuSampler:
         speaker: see there.
         temperature: see there.
         preemphasis: see there.
+        limit: see there.
         precision: see :func:`sample_cpu`.
         weights: what :func:`audioflow.sampling.cpu.weights.weights_of` makes of the network, where it is known.
 
@@ -110,6 +114,7 @@ class CpuSampler:
         speaker: Tensor | None = None,
         temperature: float = 1.0,
         preemphasis: float = 0.0,
+        limit: float = 1.0,
         precision: Precision = "float32",
         weights: Weights | None = None,
     ) -> None:
@@ -117,7 +122,7 @@ class CpuSampler:
         self._sizes = sizes_of(network, precision)
         self._weights = weights_of(network, self._sizes) if weights is None else weights
         self._numbers = law_numbers(law, temperature)
-        self._preemphasis = float(preemphasis)
+        self._preemphasis, self._limit = float(preemphasis), float(limit)
         self._state = _silence(self._sizes, self._weights, batch)
 
     def draw(
@@ -152,7 +157,7 @@ class CpuSampler:
         audio = np.zeros_like(room)
         level, noise = np.ascontiguousarray(level), np.ascontiguousarray(noise)
         block = Block(told.frames, told.weight, told.bias, level, noise, audio)
-        run(self._sizes, self._weights, self._numbers, state, block, self._preemphasis)
+        run(self._sizes, self._weights, self._numbers, state, block, self._preemphasis, self._limit)
         self._state = state._replace(inputs=np.ascontiguousarray(state.inputs[:, -longest:]))
         return torch.from_numpy(audio)
 

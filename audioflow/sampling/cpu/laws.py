@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from audioflow.compiled.lanes import compiled
-from audioflow.sampling.law_numbers import GAUSSIAN, LOGISTIC_MIXTURE, MU_LAW, LawNumbers
+from audioflow.sampling.law_numbers import DISCRETIZED_LOGISTIC_MIXTURE, GAUSSIAN, MU_LAW, LawNumbers
 
 GRID = 2.0**15
 """Steps of the 16-bit grid in one unit of amplitude."""
@@ -36,7 +36,7 @@ def draw(law: LawNumbers, params: np.ndarray, at: int, level: float, noise: floa
     location = (params[at + count + index] + centre) * math.exp(level)
     scale = law.temperature * math.exp(_floored(params[at + 2 * count + index] + level, law.min_log_scale))
     x = location + scale * other
-    if law.kind == LOGISTIC_MIXTURE:
+    if law.kind == DISCRETIZED_LOGISTIC_MIXTURE:
         x = min(max(np.rint(x * GRID), -GRID), GRID - 1.0) / GRID
     return float(x)
 

@@ -157,7 +157,9 @@ def project(matrix: np.ndarray, rows: int, x: np.ndarray, result: np.ndarray) ->
 
 
 @compiled
-def run(sizes: Sizes, weights: Weights, law: LawNumbers, state: State, block: Block, preemphasis: float) -> None:
+def run(
+    sizes: Sizes, weights: Weights, law: LawNumbers, state: State, block: Block, preemphasis: float, limit: float
+) -> None:
     """Draw the samples of a block one after another, for all utterances."""
     batch, steps = block.audio.shape
     hop = block.weight.shape[0]
@@ -173,7 +175,7 @@ def run(sizes: Sizes, weights: Weights, law: LawNumbers, state: State, block: Bl
             level = block.level[b, t]
             predicted = preemphasis * state.before[b]
             sample = draw(law, state.params, b * sizes.end_width, level, block.noise[0, b, t], block.noise[1, b, t])
-            audio = min(max(sample + predicted, -1.0), 1.0)
+            audio = min(max(sample + predicted, -limit), limit)
             state.before[b] = audio
             block.audio[b, t] = audio
             state.inputs[b, t + longest] = seen(law, audio - predicted, level)

@@ -4,6 +4,10 @@ What a WaveNet does in a step are products of small matrices with one vector per
 loops code that writes its sums to memory after every row, so a block of ``vectors`` times 16 outputs, for
 ``utterances`` of the batch at once, is held in registers by hand: each row of weights is read once for all of them.
 
+A sum waits for the one before it, so there are two of each, over the first half of the rows and over the second: one
+utterance adds to both in turns. Several utterances have sums enough and take one half after the other, in the same order,
+so that an utterance comes out the same to the bit in any batch.
+
 The weights are float32, or pairs of 16-bit whole numbers. A pair is one 32-bit number that holds the same column of two
 rows::
 
@@ -16,6 +20,7 @@ step to the other is taken into account where the pairs are made (:func:`audiofl
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -27,6 +32,7 @@ from audioflow.compiled.lanes import (
     WORDS,
     data_of,
     fused_multiply_add,
+    inlined,
     load_vector,
     splat_vector,
     store_vector,
@@ -36,23 +42,21 @@ from audioflow.compiled.lanes import (
 def _block_product(vectors: int, utterances: int) -> Any:
     """An intrinsic ``(weights, at, width, x, x_at, x_step, sums, sums_at, sums_step, rows)``.
 
-    For each utterance ``u``, row ``i`` and column ``o`` of the block it adds ``weights[at + i * width + o] *
-    x[x_at + u * x_step + i]`` to ``sums[sums_at + u * sums_step + o]``. There is an even number of rows where the
-    weights are pairs, and ``i`` in the first index counts pairs then.
+    For each utterance ``u`` and column ``o`` of the block ``sums[sums_at + u * sums_step + o]`` becomes the sum of
+    ``weights[at + i * width + o] * x[x_at + u * x_step + i]`` over the rows ``i``. There is an even number of rows where
+    the weights are pairs, and ``i`` in the first index counts pairs then.
     """
+    every = [(u, v) for u in range(utterances) for v in range(vectors)]
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         weights, at, width, x, x_at, x_step, sums, sums_at, sums_step, rows = args
         weights, x, sums = (
-            data_of(context, builder, kind, array)
-            for kind, array in zip(
-                (signature.args[0], signature.args[3], signature.args[6]), (weights, x, sums), strict=True
-            )
+            data_of(context, builder, signature.args[n], array) for n, array in ((0, weights), (3, x), (6, sums))
         )
         pairs = signature.args[0].dtype == types.int32
-        places = [[None] * vectors for _ in range(utterances)]
-        sums_of = [[cgutils.alloca_once(builder, FLOATS) for _ in range(vectors)] for _ in range(utterances)]
-        every = [(u, v) for u in range(utterances) for v in range(vectors)]
+        one = ir.Constant(rows.type, 1)
+        units = builder.lshr(rows, one) if pairs else rows
+        half = builder.lshr(units, one)
 
         def index(start: Any, count: int, size: Any) -> Any:
             return builder.add(start, builder.mul(ir.Constant(start.type, count), size))
@@ -61,29 +65,43 @@ def _block_product(vectors: int, utterances: int) -> Any:
             place = builder.add(index(x_at, u, x_step), row)
             return splat_vector(builder, builder.load(builder.gep(x, [place])))
 
-        for u, v in every:
-            places[u][v] = builder.add(index(sums_at, u, sums_step), ir.Constant(at.type, LANES * v))
-            builder.store(load_vector(builder, sums, places[u][v], FLOATS), sums_of[u][v])
-        one = ir.Constant(rows.type, 1)
-        with cgutils.for_range(builder, builder.lshr(rows, one) if pairs else rows) as loop:
-            first = builder.shl(loop.index, one) if pairs else loop.index
-            inputs = [[at_input(u, first)] for u in range(utterances)]
-            if pairs:
-                for u in range(utterances):
-                    inputs[u].append(at_input(u, builder.add(first, one)))
-            row = builder.add(at, builder.mul(loop.index, width))
+        def add_unit(totals: dict[tuple[int, int], Any], unit: Any) -> None:
+            first = builder.shl(unit, one) if pairs else unit
+            numbers = [first, builder.add(first, one)] if pairs else [first]
+            inputs = [[at_input(u, number) for number in numbers] for u in range(utterances)]
+            row = builder.add(at, builder.mul(unit, width))
             for v in range(vectors):
                 place = builder.add(row, ir.Constant(at.type, LANES * v))
-                factors = (
-                    _unpacked(builder, weights, place) if pairs else [load_vector(builder, weights, place, FLOATS)]
-                )
+                load = _unpacked if pairs else _alone
+                factors = load(builder, weights, place)
                 for u in range(utterances):
-                    total = builder.load(sums_of[u][v])
+                    total = builder.load(totals[u, v])
                     for factor, number in zip(factors, inputs[u], strict=True):
                         total = fused_multiply_add(builder, factor, number, total)
-                    builder.store(total, sums_of[u][v])
-        for u, v in every:
-            store_vector(builder, sums, places[u][v], builder.load(sums_of[u][v]))
+                    builder.store(total, totals[u, v])
+
+        places = {
+            (u, v): builder.add(index(sums_at, u, sums_step), ir.Constant(at.type, LANES * v)) for u, v in every
+        }
+        nothing = ir.Constant(FLOATS, [0.0] * LANES)
+        upper, lower = ({key: cgutils.alloca_once(builder, FLOATS) for key in every} for _ in range(2))
+        for key in every:
+            builder.store(nothing, upper[key])
+            builder.store(nothing, lower[key])
+        if utterances == 1:
+            with cgutils.for_range(builder, half) as loop:
+                add_unit(upper, loop.index)
+                add_unit(lower, builder.add(loop.index, half))
+            with builder.if_then(builder.trunc(units, ir.IntType(1))):
+                add_unit(lower, builder.sub(units, one))
+        else:
+            with cgutils.for_range(builder, half) as loop:
+                add_unit(upper, loop.index)
+            with cgutils.for_range(builder, builder.sub(units, half)) as loop:
+                add_unit(lower, builder.add(loop.index, half))
+        for key in every:
+            total = builder.fadd(builder.load(upper[key]), builder.load(lower[key]))
+            store_vector(builder, sums, places[key], total)
         return context.get_dummy_value()
 
     def typed(_typing: Any, weights: Any, at: Any, width: Any, x: Any, x_at: Any, x_step: Any, sums: Any, sums_at: Any, sums_step: Any, rows: Any) -> Any:  # fmt: skip  # noqa: E501
@@ -93,6 +111,10 @@ def _block_product(vectors: int, utterances: int) -> Any:
     return intrinsic(typed)
 
 
+def _alone(builder: Any, numbers: Any, place: Any) -> list[Any]:
+    return [load_vector(builder, numbers, place, FLOATS)]
+
+
 def _unpacked(builder: Any, words: Any, place: Any) -> list[Any]:
     """Both rows of sixteen pairs, 65,536 times as large."""
     both = load_vector(builder, words, place, WORDS)
@@ -100,6 +122,59 @@ def _unpacked(builder: Any, words: Any, place: Any) -> list[Any]:
     return [builder.sitofp(lower, FLOATS), builder.sitofp(both, FLOATS)]
 
 
-product_8x1 = _block_product(8, 1)
-product_4x1 = _block_product(4, 1)
-product_4x4 = _block_product(4, 4)
+product_8x1, product_4x1, product_2x1, product_1x1 = (_block_product(n, 1) for n in (8, 4, 2, 1))
+product_4x4, product_2x4, product_1x4 = (_block_product(n, 4) for n in (4, 2, 1))
+
+
+@inlined
+def multiply(
+    weights: np.ndarray,
+    at: int,
+    width: int,
+    rows: int,
+    x: np.ndarray,
+    x_at: int,
+    x_step: int,
+    sums: np.ndarray,
+    sums_at: int,
+    sums_step: int,
+    batch: int,
+) -> None:
+    """Put ``x @ weights`` into ``sums``, for each utterance.
+
+    Args:
+        weights: the matrix ``[rows, width]`` begins at ``at``; ``width`` divides by 16.
+        at: see above.
+        width: see above.
+        rows: see above.
+        x: utterance ``b`` has its ``rows`` numbers from ``x_at + b * x_step`` on.
+        x_at: see above.
+        x_step: see above.
+        sums: utterance ``b`` has its ``width`` sums from ``sums_at + b * sums_step`` on.
+        sums_at: see above.
+        sums_step: see above.
+        batch: number of utterances.
+    """
+    fours, whole, wide = batch // 4 * 4, width // 64 * 64, width // 128 * 128
+    for b in range(0, fours, 4):
+        i, o = x_at + b * x_step, sums_at + b * sums_step
+        for c in range(0, whole, 64):
+            product_4x4(weights, at + c, width, x, i, x_step, sums, o + c, sums_step, rows)
+        c = whole
+        if width & 32:
+            product_2x4(weights, at + c, width, x, i, x_step, sums, o + c, sums_step, rows)
+            c += 32
+        if width & 16:
+            product_1x4(weights, at + c, width, x, i, x_step, sums, o + c, sums_step, rows)
+    for b in range(fours, batch):
+        i, o = x_at + b * x_step, sums_at + b * sums_step
+        for c in range(0, wide, 128):
+            product_8x1(weights, at + c, width, x, i, x_step, sums, o + c, sums_step, rows)
+        if width & 64:
+            product_4x1(weights, at + wide, width, x, i, x_step, sums, o + wide, sums_step, rows)
+        c = whole
+        if width & 32:
+            product_2x1(weights, at + c, width, x, i, x_step, sums, o + c, sums_step, rows)
+            c += 32
+        if width & 16:
+            product_1x1(weights, at + c, width, x, i, x_step, sums, o + c, sums_step, rows)

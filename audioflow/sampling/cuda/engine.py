@@ -35,6 +35,7 @@ def sample_cuda(
     speaker: Tensor | None = None,
     temperature: float = 1.0,
     preemphasis: float = 0.0,
+    limit: float = 1.0,
     progress: Progress | None = None,
     precision: Precision = "float32",
 ) -> Tensor:
@@ -49,6 +50,7 @@ def sample_cuda(
         speaker: embeddings.
         temperature: of the law.
         preemphasis: coefficient.
+        limit: what samples are clamped to.
         progress: told of samples done.
         precision: of the gated layers; ``float16`` multiplies numbers of 16 bits, and adds in float32 all the same.
 
@@ -57,7 +59,7 @@ def sample_cuda(
         ValueError: the network is wider than the kernel can work with.
     """
     batch, _, steps = noise.shape
-    options = {"temperature": temperature, "preemphasis": preemphasis, "precision": precision}
+    options = {"temperature": temperature, "preemphasis": preemphasis, "limit": limit, "precision": precision}
     sampler = CudaSampler(network, law, batch, speaker=speaker, **options)  # type: ignore[arg-type]
     made = []
     for piece in sampler.draw(cond, level.expand(batch, -1, steps), noise):
@@ -79,6 +81,7 @@ class CudaSampler:
         speaker: see there.
         temperature: see there.
         preemphasis: see there.
+        limit: see there.
         precision: see :func:`sample_cuda`.
 
     Raises:
@@ -95,13 +98,14 @@ class CudaSampler:
         speaker: Tensor | None = None,
         temperature: float = 1.0,
         preemphasis: float = 0.0,
+        limit: float = 1.0,
         precision: Precision = "float32",
     ) -> None:
         self._network, self._law, self._speaker, self._batch = network, law, speaker, batch
         self._sizes = sizes = sizes_of(network, PARTS[precision])
         self._weights: Weights = weights_of(network, sizes)
         self._numbers = numbers = law_numbers(law, temperature)
-        self._preemphasis = float(preemphasis)
+        self._preemphasis, self._limit = float(preemphasis), float(limit)
         like = self._weights.skip_bias
         self._edges = torch.as_tensor(numbers.edges).to(like)
         silent = (numbers.components - 1) // 2 if numbers.one_hot else 0.0
@@ -166,6 +170,7 @@ class CudaSampler:
             weights.residual_scale,
             weights.skip_scale,
             self._preemphasis,
+            self._limit,
             numbers.temperature,
             numbers.min_log_scale,
             CYCLE=sizes.cycle,
@@ -190,12 +195,18 @@ class CudaSampler:
         return audio[1:].t()
 
 
-def check(network: CausalWaveNet) -> None:
-    """See whether the kernel can work with a network, where it is.
+def check(network: CausalWaveNet, law: OutputLaw) -> None:
+    """See whether the kernel can work with a network, where it is, and with a law.
 
     Raises:
         ValueError: it cannot.
     """
+    if law.sample_channels > 1:
+        raise ValueError("the kernel draws no groups of samples")
+    try:
+        law_numbers(law, 1.0)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
     device = network.end.weight.device
     if device.type == "cuda" and (torch.version.cuda is None or torch.cuda.get_device_capability(device) < (8, 0)):
         raise ValueError("the GPU is no NVIDIA GPU of compute capability 8.0 or higher")

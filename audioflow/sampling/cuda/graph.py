@@ -12,7 +12,7 @@ from torch import Tensor
 from audioflow.distributions import OutputLaw
 from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.wavenet import CausalWaveNet, StepState
-from audioflow.sampling.autoregressive import BLOCK, Progress, drawn_and_audio, projected_blocks
+from audioflow.sampling.autoregressive import BLOCK, Progress, check_groups, projected_blocks, sample_and_audio
 
 
 @torch.inference_mode()
@@ -26,18 +26,20 @@ def sample_graph(
     speaker: Tensor | None = None,
     temperature: float = 1.0,
     preemphasis: float = 0.0,
+    limit: float = 1.0,
     progress: Progress | None = None,
 ) -> Tensor:
     """See :class:`audioflow.sampling.Engine`. On a CPU the same operations run one by one."""
+    check_groups(law, preemphasis)
     batch, _, steps = noise.shape
     level = level.expand(batch, -1, steps)
-    x = torch.empty_like(noise[:, :1])
+    x = noise.new_empty(batch, law.sample_channels, steps)
     walk: _Walk | None = None
     for start, stop, projected in projected_blocks(network, cond, speaker, steps):
         if walk is None:
             longest = max(stop - start, min(BLOCK, steps))
             share = None if projected is None else (longest, *projected.shape[:2])
-            walk = _Walk(network, law, noise, longest, share, temperature, preemphasis)
+            walk = _Walk(network, law, noise, longest, share, temperature, preemphasis, limit)
         walk.begin(projected, level[..., start:stop], noise[..., start:stop])
         for _ in range(start, stop):
             walk.step()
@@ -53,7 +55,7 @@ class _Walk:
     """Steps whose inputs and results have fixed places, for a graph knows addresses only.
 
     Attributes:
-        audio: of the steps since :meth:`begin`, ``[longest, B, 1]``.
+        audio: of the steps since :meth:`begin`, ``[longest, B, S]``.
     """
 
     def __init__(
@@ -65,19 +67,21 @@ class _Walk:
         share: tuple[int, ...] | None,
         temperature: float,
         preemphasis: float,
+        limit: float,
     ) -> None:
         batch, channels = like.shape[:2]
         # What is copied from a CPU cannot be part of a graph.
         self._network, self._law = network, law.like(like)
-        self._temperature, self._preemphasis = temperature, preemphasis
+        self._temperature, self._preemphasis, self._limit = temperature, preemphasis, limit
         self._state: StepState = network.init_state(batch)
         # A ring in one piece, whose slots are numbered on the device.
         self._rings = [like.new_zeros(len(ring), *ring[0].shape) for ring in self._state.past]
         self._share = None if share is None else like.new_zeros(share)
         self._level, self._noise = like.new_zeros(longest, batch, 1), like.new_zeros(longest, batch, channels)
-        self._previous, self._before = like.new_zeros(batch, law.input_channels), like.new_zeros(batch, 1, 1)
+        samples = law.sample_channels
+        self._previous, self._before = like.new_zeros(batch, law.input_channels), like.new_zeros(batch, samples, 1)
         self._at, self._time = (torch.zeros(1, dtype=torch.long, device=like.device) for _ in range(2))
-        self.audio = like.new_zeros(longest, batch, 1)
+        self.audio = like.new_zeros(longest, batch, samples)
         self.step = self._recorded() if like.is_cuda else self._step
 
     def begin(self, projected: Tensor | None, level: Tensor, noise: Tensor) -> None:
@@ -113,7 +117,8 @@ class _Walk:
         outputs = self._outputs(share)
         params = self._law.at_level(outputs[..., None], level[..., None])
         predicted = self._preemphasis * self._before
-        sample, audio = drawn_and_audio(self._law, params, noise[..., None], self._temperature, predicted)
+        drawn = self._law.sample(params, noise[..., None], self._temperature)
+        sample, audio = sample_and_audio(drawn, predicted, self._limit)
         self.audio.index_copy_(0, self._at, audio[..., 0][None])
         self._before.copy_(audio)
         self._previous.copy_(self._law.network_input(sample, level[..., None])[..., 0])

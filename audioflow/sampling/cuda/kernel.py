@@ -45,6 +45,7 @@ def sample(
     residual_scale,
     skip_scale,
     preemphasis,
+    limit,
     temperature,
     floor,
     CYCLE: tl.constexpr,
@@ -99,6 +100,7 @@ def sample(
         residual_scale: what a layer's output is multiplied by.
         skip_scale: what the sum of the skips is multiplied by.
         preemphasis: coefficient.
+        limit: what samples are clamped to.
         temperature: of the law.
         floor: of log-scales.
         CYCLE: layers after which the dilations start again at 1.
@@ -201,7 +203,7 @@ def sample(
 
         predicted = preemphasis * before
         drawn = draw(params, loudness, chance, other, edges, temperature, floor, LAW, COMPONENTS, P)
-        before = tl.minimum(tl.maximum(drawn + predicted, -1.0), 1.0)
+        before = tl.minimum(tl.maximum(drawn + predicted, -limit), limit)
         newest = seen_of(before - predicted, loudness, edges, LAW, COMPONENTS, ONE_HOT, P)
         tl.store(audio + (t + 1) * batch + own, before, mask=writes)
         tl.store(seen + (WINDOW + t) * batch + own, newest, mask=writes)

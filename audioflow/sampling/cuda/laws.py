@@ -6,7 +6,7 @@ import triton.language as tl
 from audioflow.sampling import law_numbers
 
 GAUSSIAN = tl.constexpr(law_numbers.GAUSSIAN)
-LOGISTIC_MIXTURE = tl.constexpr(law_numbers.LOGISTIC_MIXTURE)
+DISCRETIZED = tl.constexpr(law_numbers.DISCRETIZED_LOGISTIC_MIXTURE)
 MU_LAW = tl.constexpr(law_numbers.MU_LAW)
 
 
@@ -39,7 +39,7 @@ def draw(
         location = (at_column(params, columns, COMPONENTS + index[:, None]) + centre) * tl.exp(level)
         raw = at_column(params, columns, 2 * COMPONENTS + index[:, None])
         x = location + temperature * tl.exp(floored(raw + level, floor)) * other
-        if LAW == LOGISTIC_MIXTURE:
+        if LAW == DISCRETIZED:
             x = tl.minimum(tl.maximum(tl.floor(x * 32768.0 + 0.5), -32768.0), 32767.0) / 32768.0
     return x
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from audioflow.evaluation.likelihood import bits_per_sample
+from audioflow.flows import Around
 from audioflow.training.batches import Batch
 from audioflow.training.objectives.base import Figures, Objective, Seeded
 from audioflow.training.validation import HeldOut
@@ -17,7 +18,12 @@ class HasLogProb(Protocol):
     """Anything that gives log-likelihoods: a vocoder, or a wrapper around it."""
 
     def log_prob(
-        self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None, speaker: Tensor | None = None
+        self,
+        wav: Tensor,
+        mel: Tensor,
+        lengths: Tensor | None = None,
+        speaker: Tensor | None = None,
+        around: Around | None = None,
     ) -> Tensor:
         """Give nats per utterance ``[B]`` of ``wav [B, T]`` under ``mel [B, M, F]``."""
 
@@ -55,5 +61,5 @@ def negative_log_likelihood(vocoder: HasLogProb, batch: Batch, scored: int) -> T
         batch: waveforms, mels and speakers on the device of the model.
         scored: samples of each segment that the likelihood counts, see `Vocoder.scored_samples`.
     """
-    log_prob = vocoder.log_prob(batch.wav, batch.mel, None, batch.speaker)
+    log_prob = vocoder.log_prob(batch.wav, batch.mel, None, batch.speaker, batch.around)
     return -log_prob.sum() / (scored * len(batch.ids))

@@ -1,0 +1,44 @@
+"""From pieces of excitation to pieces of speech, through a front that remembers where it is."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from audioflow.flows.envelope_filter import Filter, blocks_per_frame
+from audioflow.flows.front import Front
+from audioflow.nets.masks import mask_of
+from audioflow.vocoders.pieces import MelWindow
+
+
+def sounded(
+    front: Front, excitation: Iterable[Tensor], source: MelWindow, lengths: Tensor | None
+) -> Iterator[Tensor]:
+    """Speech ``[B, 1, n]`` of each piece of excitation ``[B, 1, n]``; together it is that of the whole.
+
+    Args:
+        front: makes speech of excitation.
+        excitation: pieces of any length, one after another.
+        source: the mel. A piece needs the frame after its last one.
+        lengths: frames of each utterance.
+    """
+    done, hop = 0, front.hop_length
+    state: Tensor | None = None
+    for u in excitation:
+        first, last = done // hop, -(-(done + u.shape[-1]) // hop)
+        filter_ = _filter_of(front, source, first, last, lengths)
+        x, state = front.sound(u, filter_, state, done - first * hop)
+        done += u.shape[-1]
+        yield x
+
+
+def _filter_of(front: Front, source: MelWindow, first: int, last: int, lengths: Tensor | None) -> Filter:
+    """The filter of the frames ``first`` to ``last - 1``, to which their neighbours contribute."""
+    start, stop = max(0, first - 1), min(last + 1, source.reach(last + 1))
+    mel = source.cut(start, stop)
+    # An utterance that has ended before goes on with some frame; nobody hears it.
+    left = None if lengths is None else (lengths - start).clamp(min=1)
+    wider = front.filter(mel, mask_of(left, stop - start, torch.float32))
+    per_frame = blocks_per_frame(front.hop_length)
+    own = slice((first - start) * per_frame, (last - start) * per_frame)
+    return Filter(wider.coefficients[:, own], wider.log_scale[:, own], wider.block)
