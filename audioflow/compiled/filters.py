@@ -23,17 +23,13 @@ def predicted(x: np.ndarray, a: np.ndarray, block: int, offset: int, result: np.
     batch, steps = result.shape
     order = a.shape[2]
     for b in range(batch):
-        t = 0
-        while t < steps:
+        for t in range(steps):
             n = (offset + t) // block
-            stop = min(steps, (n + 1) * block - offset)
-            for s in range(t, stop):
-                result[b, s] = 0.0
+            # One number, not an array that might overlap: so the sum is taken several terms at a time.
+            total = 0.0
             for k in range(order):
-                factor = a[b, n, k]
-                for s in range(t, stop):
-                    result[b, s] += factor * x[b, s + k]
-            t = stop
+                total += a[b, n, k] * x[b, t + k]
+            result[b, t] = total
 
 
 @_loop

@@ -141,7 +141,8 @@ def _mapped(emit: Callable[..., Any], count: int) -> Any:
     one: Any = lambda _typing, a: (lanes(lanes), generate)  # noqa: E731
     two: Any = lambda _typing, a, b: (lanes(lanes, lanes), generate)  # noqa: E731
     three: Any = lambda _typing, a, b, c: (lanes(lanes, lanes, lanes), generate)  # noqa: E731
-    return intrinsic((one, two, three)[count - 1])
+    four: Any = lambda _typing, a, b, c, d: (lanes(lanes, lanes, lanes, lanes), generate)  # noqa: E731
+    return intrinsic((one, two, three, four)[count - 1])
 
 
 def _library(name: str, count: int) -> Callable[..., Any]:
@@ -170,6 +171,8 @@ smaller, larger, nearest = (
     _mapped(_library("rint", 1), 1),
 )
 power_of_two = _mapped(_power_of_two, 1)
+pick_at_most = _mapped(lambda b, x, y, yes, no: b.select(b.fcmp_ordered("<=", x, y), yes, no), 4)
+"""``yes if x <= y else no`` of ``(x, y, yes, no)``, lane by lane."""
 _sum, _difference = _mapped(lambda b, x, y: b.fadd(x, y), 2), _mapped(lambda b, x, y: b.fsub(x, y), 2)
 _product, _quotient = _mapped(lambda b, x, y: b.fmul(x, y), 2), _mapped(lambda b, x, y: b.fdiv(x, y), 2)
 

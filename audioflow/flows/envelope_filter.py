@@ -135,8 +135,9 @@ class EnvelopeFilter(nn.Module):
         """Frames ``[B, F, p + 1]`` to blocks ``[B, F * blocks, p + 1]``, by interpolation in time."""
         frames = lags.shape[1]
         centre = 0.5 if self.contract.framing == "half_hop" else 0.0
-        places = (torch.arange(frames * self.per_frame, device=lags.device) + 0.5) / self.per_frame - centre
-        share = (places - places.floor())[:, None].to(lags.dtype)
+        blocks = torch.arange(frames * self.per_frame, device=lags.device, dtype=lags.dtype)
+        places = (blocks + 0.5) / self.per_frame - centre
+        share = (places - places.floor())[:, None]
         first = places.floor().long()
         if frame_mask is None:
             last = first.new_tensor(frames - 1).expand(lags.shape[0], 1)

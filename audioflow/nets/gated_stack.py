@@ -6,13 +6,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from typing_extensions import override
 
 from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.kept import Kept
 from audioflow.nets.masked_convolution import MaskedConv1d, bias_of
-from audioflow.nets.masks import masked
+from audioflow.nets.masks import full_precision, masked, wide
 from audioflow.nets.pointwise import conv1x1
+from audioflow.nets.rows import channels_of, rows_of
 from audioflow.nets.sight import Sight
 
 
@@ -78,6 +80,34 @@ def _fused_stack() -> Any:
     except ImportError:
         return None
     return cuda_stack
+
+
+BY_ROWS = True
+"""Whether stacks run by rows on a CPU, where they can; see :meth:`GatedStack.runs_by_rows`."""
+
+FEWEST = 16
+"""Channels and gates from which on that is worth it: vectors are filled up to as many."""
+
+
+FEWEST_FOR_TILES = 128
+"""Channels and gates from which on a processor with tiles for products of bfloat16 trains faster by these."""
+
+
+@cache
+def _row_stack() -> Any:
+    """The room of the stack by rows, or ``None`` where it does not compile."""
+    try:
+        # The compiler takes half a second to load.
+        from numba.core.errors import NumbaError  # noqa: PLC0415
+
+        from audioflow.compiled import cpu_stack  # noqa: PLC0415
+    except ImportError:
+        return None
+    try:
+        cpu_stack.compile_all()
+    except NumbaError:
+        return None
+    return cpu_stack
 
 
 class Shares(Iterator[Tensor | None]):
@@ -220,11 +250,71 @@ class GatedStack(nn.Module):
             return self.condition is None
         if not isinstance(projected, Shares) or (projected.speaker is not None and self.speaker is not None):
             return False
+        if projected.cond is None or self.condition is None:
+            return self.condition is None
+        return _steps_of(projected.cond) == x.shape[-1]
+
+    def runs_by_rows(self, x: Tensor, projected: Tensor | Iterable[Tensor | None] | None) -> bool:
+        """Whether :meth:`forward` takes the compiled stack of a CPU, see :mod:`audioflow.compiled.cpu_stack`.
+
+        It does in float32 where conditioning comes by :meth:`shares` or not at all. Under autocast to bfloat16 it does
+        if gradients are wanted, and is more exact then: of networks as narrow as those that a CPU can train, more time
+        goes into passes over memory than bfloat16 saves in products, unless the processor has tiles for them (AMX).
+        """
+        if not BY_ROWS or x.device.type != "cpu" or x.dtype != torch.float32 or x.numel() == 0:
+            return False
+        if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
+            return False
+        if torch.is_autocast_enabled("cpu") and (not torch.is_grad_enabled() or self._suits_tiles()):
+            return False
+        if min(self.channels, self.gate_channels) < FEWEST or self.outputs[-1].bias.dtype != torch.float32:  # type: ignore[union-attr]
+            return False
+        return self._can_tell_rows(x, projected) and _row_stack() is not None
+
+    def _suits_tiles(self) -> bool:
+        return min(self.channels, self.gate_channels) >= FEWEST_FOR_TILES and torch.cpu._is_amx_tile_supported()
+
+    def _can_tell_rows(self, x: Tensor, projected: Tensor | Iterable[Tensor | None] | None) -> bool:
+        if projected is None:
+            return True
+        if not isinstance(projected, Shares):
+            return False
         cond = projected.cond
         if cond is None or self.condition is None:
-            return self.condition is None
-        steps = cond.frames.shape[-1] * len(cond.weight) if isinstance(cond, FrameFeatures) else cond.shape[-1]
-        return steps == x.shape[-1]
+            return True
+        told = cond.frames if isinstance(cond, FrameFeatures) else cond
+        return _steps_of(cond) == x.shape[-1] and len(told) == len(x)
+
+    def _run_by_rows(self, x: Tensor, shares: Shares | None, mask: Tensor | None) -> Tensor:
+        room = _row_stack()
+        with full_precision(x):
+            layers = [
+                room.Layer(c.weight, o.weight[..., 0], o.bias)
+                for c, o in zip(self.convolutions, self.outputs, strict=True)
+            ]
+            shape = room.Shape([c.offsets for c in self.convolutions], self.residual_scale)  # type: ignore[union-attr]
+            rows_mask = None if mask is None else mask[:, 0].t().to(x.dtype)
+            result: Tensor = room.run(shape, rows_of(x), self._told_to_rows(len(x), shares), layers, rows_mask)
+        return channels_of(result)
+
+    def _told_to_rows(self, batch: int, shares: Shares | None) -> Any:
+        """What mel and speaker say, see :class:`audioflow.compiled.cpu_stack.Told`."""
+        steady = torch.cat([bias_of(c) for c in self.convolutions])  # type: ignore[arg-type]
+        frames = weight = features = matrix = None
+        if self.condition is not None and shares is not None and shares.cond is not None:
+            cond, matrix = shares.cond, self.condition.weight[..., 0]
+            steady = steady + bias_of(self.condition)
+            if isinstance(cond, FrameFeatures):
+                frames = functional.linear(rows_of(functional.pad(wide(cond.frames), (1, 1))), matrix)
+                weight = wide(cond.weight)
+                if cond.steady is not None:
+                    steady = steady + functional.linear(wide(cond.steady)[..., 0], matrix)
+                matrix = None
+            else:
+                features = rows_of(wide(cond))
+        if self.speaker is not None and shares is not None and shares.speaker is not None:
+            steady = steady + functional.linear(wide(shares.speaker), self.speaker.weight[..., 0])
+        return _row_stack().Told(steady.expand(batch, -1), frames, weight, features, matrix)
 
     def _run_fused(self, x: Tensor, projected: Any, mask: Tensor | None) -> Tensor:
         room = _fused_stack()
@@ -266,6 +356,8 @@ class GatedStack(nn.Module):
         """
         if hidden is None and self.fuses(x, projected):
             return self._run_fused(x, projected, mask)
+        if hidden is None and self.runs_by_rows(x, projected):
+            return self._run_by_rows(x, projected, mask)  # type: ignore[arg-type]
         count = len(self.dilations)
         shares: Iterable[Tensor | None] = [None] * count if projected is None else projected
         if isinstance(projected, Tensor):
@@ -284,6 +376,10 @@ class GatedStack(nn.Module):
             skips = skip if skips is None else skips + skip
         assert skips is not None  # noqa: S101  (a stack has at least one layer)
         return masked(skips, mask)
+
+
+def _steps_of(cond: Tensor | FrameFeatures) -> int:
+    return cond.frames.shape[-1] * len(cond.weight) if isinstance(cond, FrameFeatures) else cond.shape[-1]
 
 
 _FUSED: Kept[Any] = Kept()

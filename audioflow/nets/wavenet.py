@@ -13,6 +13,7 @@ from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.gated_stack import GatedStack, dilation_cycle
 from audioflow.nets.masked_convolution import MaskedConv1d, bias_of, start_at_zero
 from audioflow.nets.masks import full_precision, masked, wide
+from audioflow.nets.rows import channels_of, convolved, rows_of
 
 
 class WaveNetConditioner(nn.Module):
@@ -62,8 +63,12 @@ class WaveNetConditioner(nn.Module):
     def forward(self, x: Tensor, cond: Tensor | FrameFeatures | None, mask: Tensor | None = None) -> Tensor:
         """``x [B, in, T]``, ``cond [B, M, T]`` -> ``[B, out, T]``; first and last layer in float32 under autocast."""
         shares = self.stack.shares(cond)
-        by_steps = self.stack.fuses(x, shares)
+        by_steps, by_rows = self.stack.fuses(x, shares), self.stack.runs_by_rows(wide(x), shares)
         with full_precision(x):
+            if by_rows:
+                h = masked(channels_of(convolved(self.start, rows_of(wide(x)))), mask)
+                h = convolved(self.end, rows_of(self.stack(h, shares, mask)))
+                return masked(channels_of(h).contiguous(), mask)
             h = masked(_pointwise(self.start, wide(x), by_steps=by_steps), mask)
         h = self.stack(h, shares, mask)
         with full_precision(x):
@@ -228,6 +233,8 @@ class CausalWaveNet(nn.Module):
         Returns:
             ``[B, out, T]``, in float32 or wider also under autocast.
         """
+        if hidden is None and self.stack.runs_by_rows(wide(x), projected):
+            return self._by_rows(x, projected, mask)
         with full_precision(x):
             h = self.front(wide(x))
             h = masked(functional.relu(h) if self.front_relu else h, mask)
@@ -238,6 +245,20 @@ class CausalWaveNet(nn.Module):
             if self.linear is not None:
                 out = out + self.linear(wide(x))
             return masked(out, mask)
+
+    def _by_rows(self, x: Tensor, projected: Tensor | Iterable[Tensor | None] | None, mask: Tensor | None) -> Tensor:
+        """:meth:`forward` where the stack runs by rows: what is before it and after it as well, in full precision."""
+        with full_precision(x):
+            rows = rows_of(wide(x))
+            h = convolved(self.front, rows)
+            h = masked(channels_of(functional.relu(h) if self.front_relu else h), mask)
+            h = functional.relu(rows_of(self.stack(h, projected, mask)))
+            # A positive factor may come after a ReLU, and there before the sums.
+            h = functional.linear(h, self.hidden.weight[..., 0] * self.skip_scale, self.hidden.bias)
+            out = convolved(self.end, functional.relu(h))
+            if self.linear is not None:
+                out = out + convolved(self.linear, rows)
+            return masked(channels_of(out).contiguous(), mask)
 
     def init_state(self, batch: int) -> StepState:
         """State before the first step of ``batch`` signals: silence, as if zeros had come before."""

@@ -2,8 +2,9 @@
 
 ``naive`` is the specification: it calls the network on the whole receptive field for every sample. ``cached`` keeps
 each layer's past in rings, so that a step costs one column of the network. ``cpu`` does the same in a compiled loop
-(:mod:`audioflow.sampling.cpu`); ``cpu-int16`` has weights of 16 bits there. ``cuda`` and ``cuda-fp16`` are one kernel
-on a GPU, and ``cuda-graph`` plays the operations of ``cached`` back (:mod:`audioflow.sampling.cuda`).
+(:mod:`audioflow.sampling.cpu`); ``cpu-int16`` and ``cpu-int8`` have weights of 16 and of 8 bits there. ``cuda`` and
+``cuda-fp16`` are one kernel on a GPU, and ``cuda-graph`` plays the operations of ``cached`` back
+(:mod:`audioflow.sampling.cuda`).
 """
 
 import logging
@@ -180,14 +181,17 @@ def _samples(cond: Tensor | FrameFeatures) -> Tensor:
     return cond.samples() if isinstance(cond, FrameFeatures) else cond
 
 
-def _compiled(precision: Literal["float32", "int16"], *args: Any, **options: Any) -> Tensor:
-    """The compiled loop; ``cached`` where it cannot be compiled."""
-    engine = _compiled_engine()
+def _compiled(
+    precision: Literal["float32", "int16", "int8"], network: CausalWaveNet, law: OutputLaw, *args: Any, **options: Any
+) -> Tensor:
+    """The compiled loop; ``cached`` where it cannot be compiled or does not know the law."""
+    check_groups(law, options.get("preemphasis", 0.0))
+    engine = _compiled_engine(law, precision)
     made: Tensor
     if engine is None:
-        made = sample_cached(*args, **options)
+        made = sample_cached(network, law, *args, **options)
     else:
-        made = engine.sample_cpu(*args, **options, precision=precision)
+        made = engine.sample_cpu(network, law, *args, **options, precision=precision)
     return made
 
 
@@ -243,28 +247,30 @@ def sampler_of(
     sampler: Sampler | None = None
     options: dict[str, Any]
     options = {"speaker": speaker, "temperature": temperature, "preemphasis": preemphasis, "limit": limit}
-    if engine in CPU_ENGINES and (module := _compiled_engine()) is not None:
-        precision = "int16" if engine == "cpu-int16" else "float32"
-        sampler = module.CpuSampler(network, law, batch, precision=precision, **options)
+    check_groups(law, preemphasis)
+    if engine in CPU_ENGINES and (module := _compiled_engine(law, _PRECISIONS[engine])) is not None:
+        sampler = module.CpuSampler(network, law, batch, precision=_PRECISIONS[engine], **options)
     if engine in KERNEL_ENGINES and (module := _kernel_engine(network, law)) is not None:
         precision = "float16" if engine == "cuda-fp16" else "float32"
         sampler = module.CudaSampler(network, law, batch, precision=precision, **options)
     return sampler
 
 
-def _compiled_engine() -> Any:
+def _compiled_engine(law: OutputLaw, precision: str) -> Any:
     """The module of the compiled loop, once it is known to compile; ``None`` otherwise, and a warning."""
+    name = next(name for name, own in _PRECISIONS.items() if own == precision)
     try:
         # The compiler takes half a second to load.
         from numba.core.errors import NumbaError  # noqa: PLC0415
 
         from audioflow.sampling.cpu import engine  # noqa: PLC0415
     except ImportError as error:
-        return _not_compiled("cpu", error, "cached")
+        return _not_compiled(name, error, "cached")
     try:
-        engine.compile_once()
-    except NumbaError as error:
-        return _not_compiled("cpu", error, "cached")
+        engine.check(law, precision)
+        engine.compile_once(precision)
+    except (NumbaError, ValueError) as error:
+        return _not_compiled(name, error, "cached")
     return engine
 
 
@@ -281,12 +287,13 @@ def _kernel_engine(network: CausalWaveNet, law: OutputLaw) -> Any:
 
 def _not_compiled(engine: str, error: Exception, instead: str) -> None:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    log.warning("The engine %s cannot be compiled here (%s), so the slower engine %s is used.", engine, reason, instead)
+    log.warning("The engine %s cannot be used here (%s), so the slower engine %s is used.", engine, reason, instead)
 
 
 ENGINES: dict[str, Engine] = {
     "cpu": partial(_compiled, "float32"),
     "cpu-int16": partial(_compiled, "int16"),
+    "cpu-int8": partial(_compiled, "int8"),
     "cuda": partial(_kernel, "float32"),
     "cuda-fp16": partial(_kernel, "float16"),
     "cuda-graph": _graph,
@@ -295,8 +302,11 @@ ENGINES: dict[str, Engine] = {
 }
 """By name, the fastest first, of those that work where a model is."""
 
-CPU_ENGINES = ("cpu", "cpu-int16")
-"""Those that work on a CPU only, in float32 whatever the dtype of the model."""
+_PRECISIONS = {"cpu": "float32", "cpu-int16": "int16", "cpu-int8": "int8"}
+
+CPU_ENGINES = tuple(_PRECISIONS)
+"""Those that work on a CPU only, in float32 whatever the dtype of the model; ``cpu-int8`` where
+:func:`audioflow.sampling.cpu.int8_works`."""
 
 KERNEL_ENGINES = ("cuda", "cuda-fp16")
 """Those that work on a GPU only, likewise."""

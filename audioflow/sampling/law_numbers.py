@@ -15,6 +15,7 @@ from audioflow.distributions import (
     OutputLaw,
 )
 from audioflow.distributions.base import uniform
+from audioflow.nets.group_head import GroupLaw
 
 GAUSSIAN, GAUSSIAN_MIXTURE, LOGISTIC_MIXTURE, DISCRETIZED_LOGISTIC_MIXTURE, MU_LAW = range(5)
 
@@ -40,11 +41,13 @@ class LawNumbers(NamedTuple):
 
 
 def law_numbers(law: OutputLaw, temperature: float) -> LawNumbers:
-    """A law as a compiled loop reads it.
+    """A law as a compiled loop reads it; of a group of samples that of each.
 
     Raises:
         TypeError: the loops do not know the law.
     """
+    grouped = isinstance(law, GroupLaw)
+    law = law.law if isinstance(law, GroupLaw) else law
     kinds = {
         Gaussian: GAUSSIAN,
         GaussianMixture: GAUSSIAN_MIXTURE,
@@ -52,24 +55,28 @@ def law_numbers(law: OutputLaw, temperature: float) -> LawNumbers:
         DiscretizedLogisticMixture: DISCRETIZED_LOGISTIC_MIXTURE,
         MuLawCategorical: MU_LAW,
     }
-    if type(law) not in kinds:
-        raise TypeError(f"the compiled loops do not know the law {type(law).__name__}")
+    if type(law) not in kinds or (grouped and type(law) in (DiscretizedLogisticMixture, MuLawCategorical)):
+        raise TypeError(f"the compiled loops do not know the law {type(law).__name__}{' of groups' if grouped else ''}")
     edges, components, one_hot = np.zeros(2), getattr(law, "components", 1), False
     if isinstance(law, MuLawCategorical):
-        edges, components, one_hot = law.edges.double().numpy(), law.parameter_channels, law.one_hot
+        edges, components, one_hot = law.edges.double().cpu().numpy(), law.parameter_channels, law.one_hot
     floor = float(getattr(law, "min_log_scale", 0.0))
     return LawNumbers(kinds[type(law)], components, floor, float(temperature), edges, one_hot)
 
 
-def prepared_noise(law: OutputLaw, noise: Tensor) -> Tensor:
-    """Standard normal noise ``[B, N, T]`` as a compiled loop takes it, ``[2, B, T]``, float32.
+def prepared_noise(law: OutputLaw, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Standard normal noise ``[B, N, T]`` as a compiled loop takes it: two numbers for each sample, ``[B, T, r]``, float32.
 
     The first number is standard normal for a Gaussian, and uniform for the other laws, of which it chooses a component
     or a class; the second is what the location and scale of a mixture's component are applied to.
     """
-    first, other = noise[:, 0], noise[:, -1]
-    if not isinstance(law, Gaussian):
-        first = uniform(first)
-    if isinstance(law, (DiscretizedLogisticMixture, LogisticMixture)):
+    single = law.law if isinstance(law, GroupLaw) else law
+    # The numbers of a sample follow each other.
+    each = noise.unflatten(1, (law.sample_channels, single.noise_channels))
+    first, other = each[:, :, 0].transpose(1, 2), each[:, :, -1].transpose(1, 2)
+    if isinstance(single, Gaussian):
+        normal = first.float().contiguous()
+        return normal, normal
+    if isinstance(single, (DiscretizedLogisticMixture, LogisticMixture)):
         other = torch.logit(uniform(other))
-    return torch.stack([first, other]).float()
+    return uniform(first).float().contiguous(), other.float().contiguous()

@@ -41,7 +41,7 @@ class Batch:
     def dequantized(self, generator: torch.Generator) -> "Batch":
         """Give the batch with uniform noise of one 16-bit step in its samples, and in those before them."""
         wav, around = dequantize(self.wav, generator), self.around
-        if around is not None:
+        if around is not None and around.samples.numel():
             around = around._replace(samples=dequantize(around.samples, generator))
         return replace(self, wav=wav, around=around)
 

@@ -1,16 +1,18 @@
 """The teacher of a student: read, checked, frozen, and what a student takes over from it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from audioflow.distributions import Gaussian, MuLawCategorical
+from audioflow.distributions import MuLawCategorical
 from audioflow.errors import TrainingError
 from audioflow.nets.gated_stack import GatedStack
 from audioflow.training.recipe import Recipe
 from audioflow.vocoders import Vocoder, load
+from audioflow.vocoders.base import CORRECTION
 from audioflow.vocoders.student import Student
 from audioflow.vocoders.wavenet import WaveNet
 
@@ -46,19 +48,36 @@ def _require_fit(teacher: WaveNet, path: str | Path, recipe: Recipe) -> None:
             f"The teacher {path} hears another mel front-end than the recipe's ({', '.join(differences)}); "
             "change the recipe's mel, or name another teacher."
         )
+    fronts = {name: _front_of(config) for name, config in (("teacher", teacher.config), ("student", recipe.model.fields))}
+    if fronts["teacher"] != fronts["student"]:
+        raise TrainingError(
+            f"The teacher {path} has {_front_said(fronts['teacher'])}, but the student {_front_said(fronts['student'])}; "
+            "give model.front and model.front_correction of the teacher."
+        )
     if isinstance(teacher.law, MuLawCategorical):
         raise TrainingError(
             f"The teacher {path} has the head mu_law, whose classes have no gradient in the amplitude; train one with "
             "the head gaussian or logistic_mixture."
         )
     config = recipe.distill
-    if config is not None and config.direction == "forward" and not isinstance(teacher.law, Gaussian):
+    if config is not None and config.direction == "forward" and teacher.config["head"] != "gaussian":
         raise TrainingError(
             f"The teacher {path} has the head {teacher.config['head']}; distill.direction = forward needs a gaussian."
         )
     has, needs = int(teacher.config["speakers"]), int(recipe.model.fields.get("speakers", 0))
     if has != needs:
         raise TrainingError(f"The teacher {path} has {has} speakers, but model.speakers is {needs}; let them be equal.")
+
+
+def _front_of(config: Mapping[str, Any]) -> tuple[Any, float | None]:
+    """Order and correction of a model's front; ``("none", None)`` without one."""
+    order = config.get("front", "none")
+    return order, None if order == "none" else float(config.get("front_correction", CORRECTION))
+
+
+def _front_said(front: tuple[Any, float | None]) -> str:
+    order, correction = front
+    return "no front" if correction is None else f"a front of order {order} and correction {correction:g}"
 
 
 def take_over(student: Student, teacher: WaveNet, *, conditioning: bool, layers: bool) -> None:
@@ -76,6 +95,8 @@ def take_over(student: Student, teacher: WaveNet, *, conditioning: bool, layers:
     """
     student.normalizer.load_state_dict(teacher.normalizer.state_dict())
     student.level.load_state_dict(teacher.level.state_dict())
+    if student.front is not None and teacher.front is not None:
+        student.front.load_state_dict(teacher.front.state_dict())
     if conditioning:
         _copy(student.upsampler, teacher.upsampler, "upsampler", "distill.conditioning = own")
         cast(nn.Module, student.upsampler).requires_grad_(False)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from audioflow.audio import MelContract, MelFrontEnd
+from audioflow.audio.matching import MelMatcher
 from audioflow.errors import MelError
 from audioflow.flows.front import Around, Front
 from audioflow.nets.level import MelLevel
@@ -21,7 +22,7 @@ from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask, w
 from audioflow.nets.upsample import MelNormalizer, Upsampler
 from audioflow.nets.weight_norm import fold_weight_norm
 from audioflow.sampling import NoiseWindow, Progress, seeds_of
-from audioflow.vocoders.excitation import sounded
+from audioflow.vocoders.excitation import matched, sounded
 from audioflow.vocoders.pieces import MelWindow
 
 
@@ -54,6 +55,7 @@ class Job:
         speaker: speaker numbers ``[B]``.
         frames: mel frames of a piece, or ``None`` for as many as suit the model.
         streams: whether pieces are wanted as early as can be.
+        match_mel: rounds in which the audio is moved to its mel.
     """
 
     noise: NoiseWindow
@@ -62,6 +64,7 @@ class Job:
     speaker: Tensor | None
     frames: int | None
     streams: bool
+    match_mel: int
 
 
 class Vocoder(nn.Module, ABC):
@@ -191,6 +194,7 @@ class Vocoder(nn.Module, ABC):
         engine: str = "auto",
         speaker: Tensor | None = None,
         progress: Progress | None = None,
+        match_mel: int = 0,
     ) -> Tensor:
         """Turn mel spectrograms into speech.
 
@@ -202,19 +206,22 @@ class Vocoder(nn.Module, ABC):
             engine: one of :attr:`engines`, or ``"auto"``.
             speaker: speaker numbers ``[B]``, for models that have speakers.
             progress: called now and then with the number of samples done, by engines that go sample by sample.
+            match_mel: rounds in which the audio is moved to the mel it was made from, see
+                :class:`audioflow.audio.matching.MelMatcher`; 0 leaves it a draw of the model's own law.
 
         Returns:
             ``[B, F * hop_length]`` in [-1, 1]; each row as if it had been made alone with its seed.
 
         Raises:
             MelError: the mel does not fit the model, is not finite, or is shorter than its length says.
-            ValueError: an unknown engine, or a temperature below zero.
+            ValueError: an unknown engine, or a temperature or a number of rounds below zero.
         """
         self._check_mel(mel)
         frames = self._frames(lengths, mel)
         samples = mel.shape[-1] * self.contract.hop_length
         seeds = seeds_of(seed, len(frames))
-        job = self._job(temperature, engine, speaker, seeds, [self._noise_steps(n) for n in frames])
+        steps = [self._noise_steps(n) for n in frames]
+        job = self._job(temperature, engine, speaker, seeds, steps, match_mel=match_mel)
         source = [self._finite(mel[..., : max(frames)])]
         rows = None if lengths is None else torch.tensor(frames, device=mel.device)
         # Pieces that are kept among what is freed again would leave the memory in tatters.
@@ -240,11 +247,13 @@ class Vocoder(nn.Module, ABC):
         engine: str = "auto",
         speaker: Tensor | None = None,
         frames: int | None = None,
+        match_mel: int = 0,
     ) -> Iterator[Tensor]:
         """Turn mel spectrograms into speech piece by piece, each as soon as the frames that it needs are there.
 
         Together the pieces are what :meth:`synthesize` gives. A piece of ``n`` frames needs :attr:`lookahead_frames`
-        frames after it; a model that has to see all of them (``None``) gives one piece at the end.
+        frames after it; a model that has to see all of them (``None``) gives one piece at the end. Matching the mel needs
+        more of them, :attr:`audioflow.audio.matching.MelMatcher.lookahead_frames`.
 
         Args:
             mel: ``[B, M, F]``, or pieces ``[B, M, n]`` that come one after another.
@@ -254,9 +263,10 @@ class Vocoder(nn.Module, ABC):
             speaker: see :meth:`synthesize`.
             frames: mel frames of a piece of audio; :attr:`piece_frames` by default. Models that work in groups of
                 samples round it up to whole groups.
+            match_mel: see :meth:`synthesize`.
 
         Yields:
-            ``[B, n * hop_length]`` in [-1, 1].
+            ``[B, n]`` in [-1, 1].
 
         Raises:
             MelError: the mel does not fit the model, or is not finite.
@@ -269,7 +279,7 @@ class Vocoder(nn.Module, ABC):
         if first is None:
             raise MelError("There is no mel to be turned into speech.")
         source = self._checked(chain([first], pieces), first.shape[0])
-        job = self._job(temperature, engine, speaker, seeds_of(seed, first.shape[0]), None, frames, streams=True)
+        job = self._job(temperature, engine, speaker, seeds_of(seed, first.shape[0]), None, frames, True, match_mel)
         for x in self._sound(source, None, job, None):
             yield x[:, 0].clamp(-1.0, 1.0)
 
@@ -308,25 +318,29 @@ class Vocoder(nn.Module, ABC):
         seeds: Sequence[int],
         steps: Sequence[int] | None,
         frames: int | None = None,
-        *,
-        streams: bool = False,
+        streams: bool = False,  # noqa: FBT001, FBT002
+        match_mel: int = 0,
     ) -> Job:
+        if match_mel < 0:
+            raise ValueError(f"match_mel is a number of rounds, 0 or more, but is {match_mel}")
         if not temperature >= 0:
             raise ValueError(f"temperature must not be negative, but is {temperature}")
         mean = self.normalizer.mean
         noise = NoiseWindow(seeds, self.noise_channels, steps, mean.dtype, mean.device)
-        return Job(noise, temperature, self._engine(engine), speaker, frames, streams)
+        return Job(noise, temperature, self._engine(engine), speaker, frames, streams, match_mel)
 
     def _sound(
         self, mel: Iterable[Tensor], lengths: Tensor | None, job: Job, progress: Progress | None
     ) -> Iterator[Tensor]:
         """Audio ``[B, 1, n]``, piece by piece, of a mel in pieces."""
-        if self.front is None:
-            yield from self._pieces(MelWindow(mel), lengths, job, progress)
-            return
-        own, for_front = tee(mel)
-        excitation = self._pieces(MelWindow(own), lengths, job, progress)
-        yield from sounded(self.front, excitation, MelWindow(for_front), lengths)
+        own, for_front, for_matching = tee(mel, 3)
+        made = self._pieces(MelWindow(own), lengths, job, progress)
+        if self.front is not None:
+            made = sounded(self.front, made, MelWindow(for_front), lengths)
+        if job.match_mel:
+            matcher = MelMatcher(self.contract, job.match_mel)
+            made = matched(matcher, made, MelWindow(for_matching), len(job.noise), lengths)
+        yield from made
 
     def _pieces(
         self, source: MelWindow, lengths: Tensor | None, job: Job, progress: Progress | None

@@ -1,10 +1,11 @@
-"""From pieces of excitation to pieces of speech, through a front that remembers where it is."""
+"""What comes after the sampler, piece by piece: from excitation to speech, and from speech to speech of a given mel."""
 
 from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 
+from audioflow.audio.matching import MelMatcher
 from audioflow.flows.envelope_filter import Filter, blocks_per_frame
 from audioflow.flows.front import Front
 from audioflow.nets.masks import mask_of
@@ -30,6 +31,32 @@ def sounded(
         x, state = front.sound(u, filter_, state, done - first * hop)
         done += u.shape[-1]
         yield x
+
+
+def matched(
+    matcher: MelMatcher, speech: Iterable[Tensor], source: MelWindow, batch: int, lengths: Tensor | None
+) -> Iterator[Tensor]:
+    """The same speech ``[B, 1, n]``, moved to its mel, in other pieces; together it is the whole, moved to its mel.
+
+    Args:
+        matcher: moves it.
+        speech: pieces of any length, one after another.
+        source: the mel.
+        batch: utterances.
+        lengths: frames of each utterance.
+    """
+    stream = matcher.stream(batch, lengths)
+    samples, frames, hop = 0, 0, matcher.contract.hop_length
+    for x in speech:
+        samples += x.shape[-1]
+        there = min(source.reach(-(-samples // hop)), -(-samples // hop))
+        done = stream.push(x[:, 0], source.cut(frames, there) if there > frames else None)
+        frames = there
+        if done.shape[1]:
+            yield done[:, None]
+    rest = stream.finish()
+    if rest.shape[1]:
+        yield rest[:, None]
 
 
 def _filter_of(front: Front, source: MelWindow, first: int, last: int, lengths: Tensor | None) -> Filter:

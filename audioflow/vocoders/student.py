@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from audioflow.audio import MelContract
 from audioflow.flows import IAF, Bijection, Chain, TimeReversal
+from audioflow.flows.front import Around
 from audioflow.flows.kernels import Affine
 from audioflow.flows.reshape import reversed_in_time
 from audioflow.nets.causal import CausalConditioner
@@ -29,8 +30,8 @@ class Draw(NamedTuple):
     r"""A sample of the student, with the law that it was drawn from.
 
     Attributes:
-        wav: what the flows make, ``[B, T]``, with gradients.
-        sound: what is heard: the same, or what the denoiser leaves of it.
+        wav: what the flows make, ``[B, T]``, with gradients: speech, or with a front excitation.
+        sound: what is heard: the speech of it, or of what the denoiser leaves of it.
         mean: location of each sample given the noise before it, ``[B, T]``; ``None`` where flows run backwards in time,
             since no sample has a law of one dimension then.
         log_scale: log-scale of each sample, ``[B, T]``; its sum is the log-determinant from noise to audio either way.
@@ -159,7 +160,12 @@ class Student(FlowVocoder):
         return ahead
 
     def draw(
-        self, noise: Tensor, mel: Tensor, speaker: Tensor | None = None, hidden: list[Tensor] | None = None
+        self,
+        noise: Tensor,
+        mel: Tensor,
+        speaker: Tensor | None = None,
+        hidden: list[Tensor] | None = None,
+        around: Around | None = None,
     ) -> Draw:
         """Draw a sample with gradients, and the law of each of its samples: what distillation needs.
 
@@ -168,6 +174,7 @@ class Student(FlowVocoder):
             mel: ``[B, M, F]``.
             speaker: speaker numbers ``[B]``, for models that have speakers.
             hidden: takes what each gated layer of the last flow is given, ``[B, residual_channels, T]``.
+            around: what lies around segments that were cut out of utterances, for models with a front.
         """
         given = self._given(self._own_dtype(mel), None, speaker)
         cond = self._features(given)
@@ -182,7 +189,15 @@ class Student(FlowVocoder):
             loudness = torch.exp(given.level)
             law = (mean * loudness)[:, 0] if self.keeps_order else None
             scale = (log_scale + given.level)[:, 0]
-            return Draw((x * loudness)[:, 0], (clean * loudness)[:, 0], law, scale)
+            sound = self._speech(clean * loudness, mel, around)
+            return Draw((x * loudness)[:, 0], sound[:, 0], law, scale)
+
+    def _speech(self, x: Tensor, mel: Tensor, around: Around | None) -> Tensor:
+        """Speech ``[B, 1, T]`` of what the flows make, from the real samples before a segment on."""
+        if self.front is None:
+            return x
+        filter_ = self.front.filter(self._own_dtype(mel), None, around)
+        return self.front.sound(x, filter_, None if around is None else around.samples)[0]
 
     @override
     def _make(self, noise: Tensor, given: Given, temperature: float, engine: str) -> Tensor:

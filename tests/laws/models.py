@@ -23,6 +23,7 @@ from audioflow.flows import (
     Checkerboard,
     Coupling,
     FactorOut,
+    Front,
     Invert,
     InvertibleConv1x1,
     InvertibleConv1x1LU,
@@ -31,9 +32,11 @@ from audioflow.flows import (
     Squeezed,
     TimeReversal,
 )
+from audioflow.flows.base import Wrapper
 from audioflow.flows.kernels import Affine, Inverted, kernel_named
 from audioflow.nets.causal import CausalConditioner
 from audioflow.nets.front_wavenet import FrontWaveNet
+from audioflow.nets.group_head import GroupLaw
 from audioflow.nets.made import MADE
 from audioflow.nets.masked_wavenet import MaskedWaveNet
 from audioflow.nets.row_wavenet import RowWaveNet
@@ -79,8 +82,12 @@ def make_vocoder(name: str, seed: int = 0, spread: float = 0.2) -> Vocoder:
 
 @torch.no_grad()
 def set_loudness(vocoder: Vocoder, spread: float) -> Vocoder:
-    """Make a mel of zeros mean speech of standard deviation ``spread``."""
+    """Make a mel of zeros mean speech of standard deviation ``spread``; of excitation, where there is a front."""
     zeros = torch.zeros(1, vocoder.contract.n_mels, 1, dtype=vocoder.level.offset.dtype)
+    if vocoder.front is not None:
+        offset = vocoder.front.envelope.offset
+        offset.add_(math.log(spread) - vocoder.front.filter(zeros).log_scale.mean())
+        return vocoder
     vocoder.level.offset.add_(math.log(spread) - vocoder.level(zeros).mean())
     return vocoder
 
@@ -131,6 +138,30 @@ def checkerboard(channels: int, kernel: str = "affine", *, swapped: bool = False
     """A coupling of neighbouring values by a named kernel."""
     law = kernel_named(kernel, **options)
     return Coupling(sighted(channels, law.parameters * channels, 2 * COND), law, Checkerboard(swapped=swapped))
+
+
+class OncePerGroup(Wrapper):
+    """A map that is told about every ``time_multiple``-th step, told about all."""
+
+    def to_noise(self, x, cond=None, mask=None):
+        return self.inner.to_noise(x, self._fewer(cond), mask)
+
+    def to_data(self, z, cond=None, mask=None):
+        return self.inner.to_data(z, self._fewer(cond), mask)
+
+    def _fewer(self, cond):
+        return cond[..., :: self.time_multiple]
+
+
+def front(order: int, hop_length: int = 1, **fields: object) -> Bijection:
+    """A front of a small mel; a strong correction keeps its gains within what differences can show."""
+    return OncePerGroup(Front(contract(hop_length, COND).model_copy(update=fields), order, correction=0.01))
+
+
+def grouped(samples: int, hidden: tuple[int, ...] = ()) -> Bijection:
+    """A WaveNet over groups of samples."""
+    law = GroupLaw(Gaussian(-3.0), samples, hidden)
+    return OncePerGroup(CausalAffine(CausalWaveNet(samples, law.parameter_channels, COND, 2, 2, 3, 6, 2), law))
 
 
 def named_coupling(kernel: str, **options: object) -> Coupling:
@@ -207,6 +238,14 @@ FLOWS: dict[str, FlowCase] = {
     "maf-stack": FlowCase(
         lambda: Chain([MAF(made()), InvertibleConv1x1(3), MAF(made(order="reversed")), Permutation([2, 1, 0])]), 3
     ),
+    "front": FlowCase(lambda: front(3), 1),
+    "front-level": FlowCase(lambda: front(0), 1),
+    "front-hop-4": FlowCase(lambda: front(5, 4), 1),
+    "front-hop-6-half": FlowCase(lambda: front(2, 6, framing="half_hop"), 1),
+    "front-power-above-the-bands": FlowCase(lambda: front(2, 3, power=2, f_max=200.0, compression="log10"), 1),
+    "front-and-causal": FlowCase(lambda: Chain([front(2), CausalAffine(causal_net(2), Gaussian())]), 1),
+    "groups": FlowCase(lambda: grouped(3), 1),
+    "groups-hidden": FlowCase(lambda: grouped(2, (5,)), 1),
     "preemphasis": FlowCase(lambda: Preemphasis(0.9), 2),
     "permutation": FlowCase(lambda: Permutation([2, 0, 1]), 3),
     "conv1x1": FlowCase(lambda: InvertibleConv1x1(3), 3),
@@ -346,7 +385,34 @@ WAVEFLOWS: dict[str, VocoderCase] = {
     "waveflow-hop-1": VocoderCase("waveflow", {**_WAVEFLOW, "squeeze": 2}, hop_length=1, n_mels=1),
 }
 
+_FRONT = {"front": 4, "front_correction": 0.01}
+_GROUPS = {**_WAVENET, **_FRONT, "samples_per_step": 2, "min_log_scale": -3.0}
+
+FRONTS: dict[str, VocoderCase] = {
+    "wavenet-front-mixture": VocoderCase("wavenet", {**_WAVENET, **_FRONT, "head": "gaussian_mixture", "components": 3}),
+    "wavenet-front-level": VocoderCase("wavenet", {**_WAVENET, "front": 0}),
+    "wavenet-groups": VocoderCase("wavenet", _GROUPS),
+    "wavenet-groups-all-of-a-frame": VocoderCase("wavenet", {**_GROUPS, "samples_per_step": 6}, hop_length=6),
+    "wavenet-groups-hidden": VocoderCase("wavenet", {**_GROUPS, "group_hidden": 5, "cond_hidden": 4}),
+    "wavenet-groups-speakers": VocoderCase("wavenet", {**_GROUPS, "speakers": 2, "speaker_channels": 2}),
+    "wavenet-groups-mixture": VocoderCase("wavenet", {**_GROUPS, "head": "gaussian_mixture", "components": 2}),
+    "wavenet-groups-logistic": VocoderCase(
+        "wavenet", {**_GROUPS, "head": "continuous_logistic_mixture", "components": 2}, hop_length=6
+    ),
+    "glow-front": VocoderCase("glow", {**_GLOW, **_FRONT}),
+    "glow-front-hop-5": VocoderCase("glow", {**_GLOW, **_FRONT}, hop_length=5),
+    "nice-front": VocoderCase("nice", {**_NICE, **_FRONT}),
+    "realnvp-front": VocoderCase("realnvp", {**_REALNVP, **_FRONT}),
+    "flowavenet-front": VocoderCase("flowavenet", {**_FLOWAVENET, **_FRONT}),
+    "maf-front": VocoderCase("maf", {**_MAF, **_FRONT}),
+    "waveflow-front": VocoderCase("waveflow", {**_WAVEFLOW, **_FRONT}),
+    "iaf-front": VocoderCase("iaf", {**_IAF, **_FRONT}),
+    "student-front": VocoderCase("student", {**_STUDENT, **_FRONT}),
+}
+"""Every model behind a front."""
+
 VOCODERS: dict[str, VocoderCase] = {
+    **FRONTS,
     "maf": VocoderCase("maf", _MAF),
     "maf-mixing-sample-rate": VocoderCase("maf", {**_MAF, "mixing": True, "cond_rate": "sample"}, hop_length=5),
     "maf-speakers-mel-base": VocoderCase("maf", {**_MAF, "speakers": 2, "speaker_channels": 2, "base": "mel"}),

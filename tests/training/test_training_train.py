@@ -15,6 +15,7 @@ from audioflow.corpora.dataset import SegmentDataset
 from audioflow.corpora.prepared import PreparedCorpus
 from audioflow.errors import CheckpointError, CorpusError, OutputError, RecipeError, TrainingError
 from audioflow.training import RunDirectory, reporting, train
+from audioflow.training import batches as batches_module
 from audioflow.training import loop as loop_module
 from audioflow.training.batches import endless_batches
 from audioflow.training.loop import Loop
@@ -180,7 +181,7 @@ def test_a_loss_that_is_not_finite_names_the_batch(bad, tiny, tmp_path, monkeypa
         wav = dequantize(wav, generator)
         return wav * bad if len(calls) == 4 else wav  # the first call is the initialisation
 
-    monkeypatch.setattr(loop_module, "dequantize", poisoned)
+    monkeypatch.setattr(batches_module, "dequantize", poisoned)
     monkeypatch.setattr(loop_module, "_INITIAL_SEGMENTS", 1)
     with pytest.raises(TrainingError) as caught:
         train(recipe, tmp_path / "run", "cpu")

@@ -11,6 +11,7 @@ from torch.nn import functional
 from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling.cpu.loop import Sizes, project
+from audioflow.sampling.cpu.places import aligned, placed
 from audioflow.sampling.cpu.weights import condition_matrix, gates_padded
 from audioflow.sampling.steady import steady_sums
 
@@ -48,9 +49,9 @@ def conditioning(
     Raises:
         ValueError: the conditioning has other channels than the network's.
     """
-    bias = gates_padded(steady_sums(network, cond, speaker, batch).numpy(), sizes).reshape(-1)
+    bias = placed(gates_padded(steady_sums(network, cond, speaker, batch).numpy(), sizes))
     if cond is None or network.stack.condition is None:
-        nothing = np.zeros(3 * bias.size, np.float32)
+        nothing = aligned(3 * bias.size)
         while True:
             yield Conditioning(nothing, np.zeros((STEPS, 3), np.float32), bias, STEPS)
     features = cond.frames if isinstance(cond, FrameFeatures) else cond
@@ -66,8 +67,8 @@ def conditioning(
     around = functional.pad(features.detach().float(), (1, 1)).permute(2, 0, 1)
     for start in range(first, features.shape[-1], count):
         frames = around[start : start + count + 2].contiguous().numpy()
-        projected = np.empty(len(frames) * bias.size, np.float32)
-        project(matrix, channels, frames.reshape(-1), projected)
+        projected = aligned(len(frames) * bias.size)
+        project(matrix, channels, frames.reshape(-1), len(frames) * batch, projected)
         yield Conditioning(projected, weight, bias, (len(frames) - 2) * len(weight))
 
 

@@ -12,29 +12,32 @@ GRID = 2.0**15
 
 
 @compiled
-def draw(law: LawNumbers, params: np.ndarray, at: int, level: float, noise: float, other: float) -> float:
-    """One sample of the law whose numbers are ``params[at:]``, for speech of log standard deviation ``level``.
+def draw(
+    law: LawNumbers, params: np.ndarray, at: int, stride: int, level: float, noise: float, other: float
+) -> float:
+    """One sample of the law whose numbers are ``params[at::stride]``, for speech of log standard deviation ``level``.
 
     Args:
         law: see :class:`audioflow.sampling.law_numbers.LawNumbers`.
         params: flat; what the network put out.
         at: see above.
+        stride: see above.
         level: see above.
         noise: standard normal for a Gaussian; uniform, of the component or the class, for the others.
         other: what the location and scale of a mixture's component are applied to.
     """
     if law.kind == GAUSSIAN:
-        scale = math.exp(_floored(params[at + 1] + level, law.min_log_scale))
+        scale = _scale(params[at + stride] + level, law.min_log_scale)
         return float(params[at] * math.exp(level) + law.temperature * scale * noise)
     if law.kind == MU_LAW:
-        index, position = _choose(params, at, law.components, noise, law.temperature)
+        index, position = _choose(params, at, stride, law.components, noise, law.temperature)
         low, high = law.edges[index], law.edges[index + 1]
         return float(low + position * (high - low))
     count = law.components
-    index, _ = _choose(params, at, count, noise, law.temperature)
+    index, _ = _choose(params, at, stride, count, noise, law.temperature)
     centre = 4.0 * index / (count - 1) - 2.0 if count > 1 else 0.0
-    location = (params[at + count + index] + centre) * math.exp(level)
-    scale = law.temperature * math.exp(_floored(params[at + 2 * count + index] + level, law.min_log_scale))
+    location = (params[at + (count + index) * stride] + centre) * math.exp(level)
+    scale = law.temperature * _scale(params[at + (2 * count + index) * stride] + level, law.min_log_scale)
     x = location + scale * other
     if law.kind == DISCRETIZED_LOGISTIC_MIXTURE:
         x = min(max(np.rint(x * GRID), -GRID), GRID - 1.0) / GRID
@@ -54,28 +57,32 @@ def seen(law: LawNumbers, sample: float, level: float) -> float:
 
 
 @compiled
-def _floored(raw: float, floor: float) -> float:
-    above = raw - floor
-    return floor + max(above, 0.0) + math.log1p(math.exp(-abs(above)))
+def _scale(raw: float, floor: float) -> float:
+    """``exp(floor + softplus(raw - floor))``."""
+    return math.exp(floor) + math.exp(raw)
 
 
 @compiled
-def _choose(logits: np.ndarray, at: int, count: int, uniform: float, temperature: float) -> tuple[int, float]:
+def _choose(
+    logits: np.ndarray, at: int, stride: int, count: int, uniform: float, temperature: float
+) -> tuple[int, float]:
     """A category, and where in its share of the unit interval the uniform number lies; the logits are used up."""
-    best = 0
+    best = at
     for k in range(1, count):
-        if logits[at + k] > logits[at + best]:
-            best = k
+        if logits[at + k * stride] > logits[best]:
+            best = at + k * stride
     if temperature == 0.0:
-        return best, 0.5
-    largest, total = logits[at + best], 0.0
+        return (best - at) // stride, 0.5
+    largest, total = logits[best], 0.0
     for k in range(count):
-        logits[at + k] = math.exp((logits[at + k] - largest) / temperature)
-        total += logits[at + k]
+        mass = math.exp((logits[at + k * stride] - largest) / temperature)
+        logits[at + k * stride] = mass
+        total += mass
     aim, below = uniform * total, 0.0
     for k in range(count - 1):
-        if aim < below + logits[at + k]:
-            return k, max((aim - below) / logits[at + k], 0.0)
-        below += logits[at + k]
-    last = logits[at + count - 1]
+        mass = logits[at + k * stride]
+        if aim < below + mass:
+            return k, max((aim - below) / mass, 0.0)
+        below += mass
+    last = logits[at + (count - 1) * stride]
     return count - 1, min(max((aim - below) / last, 0.0), 1.0) if last > 0 else 0.5

@@ -4,9 +4,9 @@ What a WaveNet does in a step are products of small matrices with one vector per
 loops code that writes its sums to memory after every row, so a block of ``vectors`` times 16 outputs, for
 ``utterances`` of the batch at once, is held in registers by hand: each row of weights is read once for all of them.
 
-A sum waits for the one before it, so there are two of each, over the first half of the rows and over the second: one
-utterance adds to both in turns. Several utterances have sums enough and take one half after the other, in the same order,
-so that an utterance comes out the same to the bit in any batch.
+A sum waits for the one before it, so there are four of each, over four stretches of the rows: one utterance adds to all
+of them in turns. Several utterances have sums enough and take one stretch after the other, in the same order, so that an
+utterance comes out the same to the bit in any batch.
 
 The weights are float32, or pairs of 16-bit whole numbers. A pair is one 32-bit number that holds the same column of two
 rows::
@@ -39,6 +39,9 @@ from audioflow.compiled.lanes import (
 )
 
 
+STRETCHES = 4
+
+
 def _block_product(vectors: int, utterances: int) -> Any:
     """An intrinsic ``(weights, at, width, x, x_at, x_step, sums, sums_at, sums_step, rows)``.
 
@@ -56,7 +59,8 @@ def _block_product(vectors: int, utterances: int) -> Any:
         pairs = signature.args[0].dtype == types.int32
         one = ir.Constant(rows.type, 1)
         units = builder.lshr(rows, one) if pairs else rows
-        half = builder.lshr(units, one)
+        quarter = builder.lshr(units, ir.Constant(rows.type, 2))
+        rest = builder.sub(units, builder.shl(quarter, ir.Constant(rows.type, 2)))
 
         def index(start: Any, count: int, size: Any) -> Any:
             return builder.add(start, builder.mul(ir.Constant(start.type, count), size))
@@ -83,25 +87,31 @@ def _block_product(vectors: int, utterances: int) -> Any:
         places = {
             (u, v): builder.add(index(sums_at, u, sums_step), ir.Constant(at.type, LANES * v)) for u, v in every
         }
-        nothing = ir.Constant(FLOATS, [0.0] * LANES)
-        upper, lower = ({key: cgutils.alloca_once(builder, FLOATS) for key in every} for _ in range(2))
-        for key in every:
-            builder.store(nothing, upper[key])
-            builder.store(nothing, lower[key])
+        def begin(stretch: int) -> Any:
+            return builder.mul(ir.Constant(rows.type, stretch), quarter)
+
+        def nothing() -> dict[tuple[int, int], Any]:
+            totals = {key: cgutils.alloca_once(builder, FLOATS) for key in every}
+            for total in totals.values():
+                builder.store(ir.Constant(FLOATS, [0.0] * LANES), total)
+            return totals
+
+        stretches = [nothing() for _ in range(STRETCHES)]
         if utterances == 1:
-            with cgutils.for_range(builder, half) as loop:
-                add_unit(upper, loop.index)
-                add_unit(lower, builder.add(loop.index, half))
-            with builder.if_then(builder.trunc(units, ir.IntType(1))):
-                add_unit(lower, builder.sub(units, one))
+            with cgutils.for_range(builder, quarter) as loop:
+                for stretch, totals in enumerate(stretches):
+                    add_unit(totals, builder.add(loop.index, begin(stretch)))
+            # What is left of the rows belongs to the last stretch.
+            with cgutils.for_range(builder, rest) as loop:
+                add_unit(stretches[-1], builder.add(loop.index, begin(STRETCHES)))
         else:
-            with cgutils.for_range(builder, half) as loop:
-                add_unit(upper, loop.index)
-            with cgutils.for_range(builder, builder.sub(units, half)) as loop:
-                add_unit(lower, builder.add(loop.index, half))
+            for stretch, totals in enumerate(stretches):
+                count = builder.add(quarter, rest) if stretch == STRETCHES - 1 else quarter
+                with cgutils.for_range(builder, count) as loop:
+                    add_unit(totals, builder.add(loop.index, begin(stretch)))
         for key in every:
-            total = builder.fadd(builder.load(upper[key]), builder.load(lower[key]))
-            store_vector(builder, sums, places[key], total)
+            a, b, c, d = (builder.load(totals[key]) for totals in stretches)
+            store_vector(builder, sums, places[key], builder.fadd(builder.fadd(a, b), builder.fadd(c, d)))
         return context.get_dummy_value()
 
     def typed(_typing: Any, weights: Any, at: Any, width: Any, x: Any, x_at: Any, x_step: Any, sums: Any, sums_at: Any, sums_step: Any, rows: Any) -> Any:  # fmt: skip  # noqa: E501
@@ -122,8 +132,8 @@ def _unpacked(builder: Any, words: Any, place: Any) -> list[Any]:
     return [builder.sitofp(lower, FLOATS), builder.sitofp(both, FLOATS)]
 
 
-product_8x1, product_4x1, product_2x1, product_1x1 = (_block_product(n, 1) for n in (8, 4, 2, 1))
-product_4x4, product_2x4, product_1x4 = (_block_product(n, 4) for n in (4, 2, 1))
+product_4x1, product_3x1, product_2x1, product_1x1 = (_block_product(n, 1) for n in (4, 3, 2, 1))
+product_4x4, product_3x4, product_2x4, product_1x4 = (_block_product(n, 4) for n in (4, 3, 2, 1))
 
 
 @inlined
@@ -155,26 +165,25 @@ def multiply(
         sums_step: see above.
         batch: number of utterances.
     """
-    fours, whole, wide = batch // 4 * 4, width // 64 * 64, width // 128 * 128
+    fours, whole = batch // 4 * 4, width // 64 * 64
+    left = width - whole
     for b in range(0, fours, 4):
         i, o = x_at + b * x_step, sums_at + b * sums_step
         for c in range(0, whole, 64):
             product_4x4(weights, at + c, width, x, i, x_step, sums, o + c, sums_step, rows)
-        c = whole
-        if width & 32:
-            product_2x4(weights, at + c, width, x, i, x_step, sums, o + c, sums_step, rows)
-            c += 32
-        if width & 16:
-            product_1x4(weights, at + c, width, x, i, x_step, sums, o + c, sums_step, rows)
+        if left == 48:
+            product_3x4(weights, at + whole, width, x, i, x_step, sums, o + whole, sums_step, rows)
+        elif left == 32:
+            product_2x4(weights, at + whole, width, x, i, x_step, sums, o + whole, sums_step, rows)
+        elif left == 16:
+            product_1x4(weights, at + whole, width, x, i, x_step, sums, o + whole, sums_step, rows)
     for b in range(fours, batch):
         i, o = x_at + b * x_step, sums_at + b * sums_step
-        for c in range(0, wide, 128):
-            product_8x1(weights, at + c, width, x, i, x_step, sums, o + c, sums_step, rows)
-        if width & 64:
-            product_4x1(weights, at + wide, width, x, i, x_step, sums, o + wide, sums_step, rows)
-        c = whole
-        if width & 32:
-            product_2x1(weights, at + c, width, x, i, x_step, sums, o + c, sums_step, rows)
-            c += 32
-        if width & 16:
-            product_1x1(weights, at + c, width, x, i, x_step, sums, o + c, sums_step, rows)
+        for c in range(0, whole, 64):
+            product_4x1(weights, at + c, width, x, i, x_step, sums, o + c, sums_step, rows)
+        if left == 48:
+            product_3x1(weights, at + whole, width, x, i, x_step, sums, o + whole, sums_step, rows)
+        elif left == 32:
+            product_2x1(weights, at + whole, width, x, i, x_step, sums, o + whole, sums_step, rows)
+        elif left == 16:
+            product_1x1(weights, at + whole, width, x, i, x_step, sums, o + whole, sums_step, rows)

@@ -1,54 +1,71 @@
 """A causal WaveNet's weights as the compiled loop reads them: padded, one row for each input, in 32 or 16 bits."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor, nn
 
+from audioflow.distributions import OutputLaw
 from audioflow.nets.masked_convolution import bias_of
 from audioflow.nets.wavenet import CausalWaveNet
+from audioflow.sampling.cpu.group_weights import numbers_of_group
 from audioflow.sampling.cpu.loop import Sizes, Weights
+from audioflow.sampling.cpu.places import padded, placed
 
-Precision = Literal["float32", "int16"]
-COLUMNS, CHANNELS = 64, 16
+Precision = Literal["float32", "int16", "int8"]
+PACKED = {"float32": 1, "int16": 2, "int8": 4}
+"""Weights in one number of 32 bits."""
 LARGEST = 32_000
 """Of the 16-bit numbers of a column; what the lower of a pair adds to the upper one still fits above it."""
 
 
-def padded(count: int, multiple: int) -> int:
-    """The smallest multiple that is not below ``count``.
+def sizes_of(network: CausalWaveNet, law: OutputLaw, precision: Precision) -> Sizes:
+    """Numbers of channels and taps of a network.
 
-    >>> padded(65, 64), padded(64, 64)
-    (128, 64)
+    Raises:
+        ValueError: the network is not one for the law.
     """
-    return -(-count // multiple) * multiple
-
-
-def sizes_of(network: CausalWaveNet, precision: Precision) -> Sizes:
-    """Numbers of channels and taps of a network."""
     stack = network.stack
-    skips = network.hidden.in_channels
-    channels, gates, skip_room = (padded(n, CHANNELS) for n in (stack.channels, stack.gate_channels, skips))
+    if (network.in_channels, network.end.out_channels) != (law.input_channels, law.parameter_channels):
+        raise ValueError("the network's channels are not those of the law")
+    channels, gates, skips = (
+        padded(n) for n in (stack.channels, stack.gate_channels, network.hidden.in_channels)
+    )
+    samples = law.sample_channels
     return Sizes(
         layers=len(stack.dilations),
+        samples=samples,
         channels=channels,
         gates=gates,
-        skips=skip_room,
+        skips=skips,
         taps=stack.convolutions[0].kernel_size[0],  # type: ignore[index,union-attr,arg-type]
         front_taps=network.front.kernel_size[0],
         linear_taps=network.linear_taps,
-        conv_width=padded(2 * gates, COLUMNS),
-        out_width=padded(channels + skip_room, COLUMNS),
-        front_width=padded(channels, COLUMNS),
-        hidden_width=padded(skips, COLUMNS),
-        end_width=padded(network.end.out_channels, COLUMNS),
-        classes=network.in_channels if network.in_channels > 1 else 0,
-        packed=1 if precision == "float32" else 2,
+        conv_width=2 * gates,
+        out_width=channels + skips,
+        end_width=padded(network.end.out_channels),
+        classes=network.in_channels if network.in_channels > samples else 0,
+        packed=PACKED[precision],
     )
 
 
-def weights_of(network: CausalWaveNet, sizes: Sizes) -> Weights:
+def weights_of(network: CausalWaveNet, law: OutputLaw, sizes: Sizes) -> Weights:
     """The weights, weight normalisation worked out."""
+    conv, out, out_bias = gated_layers(network, sizes)
+    conv_packed, conv_scale = _packed(conv, sizes.packed)
+    out_packed, out_scale = _packed(out, sizes.packed)
+    return Weights(
+        conv=placed(conv_packed),
+        conv_scale=placed(conv_scale),
+        out=placed(out_packed),
+        out_scale=placed(out_scale),
+        out_bias=placed(out_bias),
+        **ends_of(network, law, sizes),
+    )
+
+
+def gated_layers(network: CausalWaveNet, sizes: Sizes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Convolutions ``[layers, taps * channels, conv_width]``, outputs ``[layers, gates, out_width]``, and their bias."""
     stack = network.stack
     gates, wide = stack.gate_channels, sizes.conv_width
     # Filter and gate begin at multiples of 16 columns, and so do residual and skip.
@@ -65,32 +82,47 @@ def weights_of(network: CausalWaveNet, sizes: Sizes) -> Weights:
         columns = _columns((residual, network.hidden.in_channels), (0, sizes.channels))  # type: ignore[arg-type]
         out[layer][:gates, columns] = _taps(output)[0]
         out_bias[layer][columns] = _array(bias_of(output))  # type: ignore[arg-type]
-    conv_packed, conv_scale = _packed(conv, sizes.packed)
-    out_packed, out_scale = _packed(out, sizes.packed)
-    return Weights(
-        front=_seen(network.front, sizes.front_width, sizes),
-        front_bias=_row(bias_of(network.front), sizes.front_width),
-        conv=conv_packed.reshape(-1),
-        conv_scale=conv_scale.reshape(-1),
-        out=out_packed.reshape(-1),
-        out_scale=out_scale.reshape(-1),
-        out_bias=out_bias.reshape(-1),
-        hidden=_matrix(_taps(network.hidden)[0], sizes.skips, sizes.hidden_width),
-        hidden_bias=_row(bias_of(network.hidden), sizes.hidden_width),
-        end=_matrix(_taps(network.end)[0], sizes.hidden_width, sizes.end_width),
-        end_bias=_row(bias_of(network.end), sizes.end_width),
-        linear=np.zeros(1, np.float32) if network.linear is None else _seen(network.linear, sizes.end_width, sizes),
-        dilations=np.array(stack.dilations, np.int64),
-        residual_scale=np.float32(stack.residual_scale),
-        skip_scale=np.float32(network.skip_scale),
-        front_relu=bool(network.front_relu),
-    )
+    return conv, out, out_bias
+
+
+def ends_of(network: CausalWaveNet, law: OutputLaw, sizes: Sizes) -> dict[str, Any]:
+    """What is before and after the gated layers, by the names of :class:`Weights`."""
+    end, linear = _end(network, law, sizes)
+    return {
+        "front": _matrix(_seen(network.front, sizes), sizes.channels),
+        "front_bias": _row(bias_of(network.front), sizes.channels),
+        "hidden": _matrix(_taps(network.hidden)[0], sizes.skips, sizes.skips),
+        "hidden_bias": _row(bias_of(network.hidden), sizes.skips),
+        "end": end,
+        "linear": linear,
+        "dilations": np.array(network.stack.dilations, np.int64),
+        "residual_scale": np.float32(network.stack.residual_scale),
+        "skip_scale": np.float32(network.skip_scale),
+        "front_relu": bool(network.front_relu),
+    }
+
+
+def _end(network: CausalWaveNet, law: OutputLaw, sizes: Sizes) -> tuple[np.ndarray, np.ndarray]:
+    """The last layer, the linear prediction and the bias as one matrix; of one-hot inputs the prediction by itself."""
+    rows = np.zeros((sizes.end_rows, network.end.out_channels))
+    rows[: network.hidden.in_channels] = _taps(network.end)[0]
+    rows[-1] = _array(bias_of(network.end))
+    linear = np.zeros((1, network.end.out_channels)) if network.linear is None else _seen(network.linear, sizes)
+    if network.linear is not None and not sizes.classes:
+        rows[sizes.skips : -1] = linear
+    group = numbers_of_group(law)
+    if group is not None:
+        matrix, always = group
+        rows = rows @ matrix
+        rows[-1] += always
+        linear = linear @ matrix
+    return _matrix(rows, sizes.end_width), _matrix(linear, sizes.end_width)
 
 
 def condition_matrix(network: CausalWaveNet, sizes: Sizes) -> np.ndarray:
     """Weights of the conditioning of all layers, ``[cond_channels, layers, conv_width]``, flat."""
     taps = _taps(network.stack.condition)[0]  # type: ignore[arg-type]
-    return gates_padded(taps.reshape(len(taps), sizes.layers, -1), sizes).reshape(-1)
+    return placed(gates_padded(taps.reshape(len(taps), sizes.layers, -1), sizes))
 
 
 def gates_padded(values: np.ndarray, sizes: Sizes) -> np.ndarray:
@@ -140,24 +172,24 @@ def _taps(layer: nn.Module) -> np.ndarray:
     return _array(layer.weight.permute(2, 1, 0))  # type: ignore[operator,union-attr]
 
 
-def _seen(layer: nn.Conv1d, width: int, sizes: Sizes) -> np.ndarray:
-    """Weights over past inputs, flat: ``[taps * in, width]``; of one-hot inputs less those of silence."""
+def _seen(layer: nn.Conv1d, sizes: Sizes) -> np.ndarray:
+    """Weights over past inputs, ``[taps * in, out]``; of one-hot inputs less those of silence."""
     taps = _taps(layer)
     if sizes.classes:
         # An input is a class less the middle one, see MuLawCategorical.network_input.
         taps = taps - taps[:, (sizes.classes - 1) // 2 : (sizes.classes - 1) // 2 + 1]
-    rows = taps.reshape(-1, taps.shape[-1])
-    return _matrix(rows, len(rows), width)
+    rows: np.ndarray = taps.reshape(-1, taps.shape[-1])
+    return rows
 
 
-def _matrix(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    result = np.zeros((rows, columns), np.float32)
+def _matrix(values: np.ndarray, columns: int, rows: int | None = None) -> np.ndarray:
+    result = np.zeros((rows or len(values), columns), np.float32)
     result[: values.shape[0], : values.shape[1]] = values
-    return result.reshape(-1)
+    return placed(result)
 
 
 def _row(values: Tensor, width: int) -> np.ndarray:
-    return _matrix(_array(values)[None], 1, width)
+    return _matrix(_array(values)[None], width)
 
 
 def _array(values: Tensor) -> np.ndarray:

@@ -125,7 +125,7 @@ class CudaSampler:
         batch, steps = level.shape[0], level.shape[-1]
         if batch != self._batch or noise.shape != (batch, self._law.noise_channels, steps):
             raise ValueError(f"noise {list(noise.shape)} and level {list(level.shape)} do not fit the sampler")
-        given = prepared_noise(self._law, noise).transpose(1, 2)
+        given = torch.stack([number[..., 0].t() for number in prepared_noise(self._law, noise)])
         levels = level[:, 0].float().t()
         blocks = shares(self._network, self._sizes, cond, self._speaker, batch, steps, first)
         for start, stop, share in blocks:

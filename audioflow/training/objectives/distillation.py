@@ -15,6 +15,7 @@ from typing_extensions import override
 from audioflow.distributions import Gaussian
 from audioflow.errors import TrainingError
 from audioflow.evaluation.pitch import contour, voicing_error
+from audioflow.flows import Around
 from audioflow.nets.masks import full_precision
 from audioflow.training.batches import Batch
 from audioflow.training.objectives.alignment import Alignment
@@ -45,7 +46,12 @@ class HasDraw(Protocol):
     """A student, or a wrapper around it."""
 
     def draw(
-        self, noise: Tensor, mel: Tensor, speaker: Tensor | None = None, hidden: list[Tensor] | None = None
+        self,
+        noise: Tensor,
+        mel: Tensor,
+        speaker: Tensor | None = None,
+        hidden: list[Tensor] | None = None,
+        around: Around | None = None,
     ) -> Draw:
         """See :meth:`audioflow.vocoders.student.Student.draw`."""
 
@@ -124,14 +130,15 @@ class Distillation(Objective):
     def closed_form(self) -> bool:
         """Whether both laws are Gaussian, sample by sample."""
         student = self.student
-        return student.config["base"] == "normal" and student.keeps_order and isinstance(self.teacher.law, Gaussian)
+        gaussian = self.teacher.config["head"] == "gaussian"
+        return student.config["base"] == "normal" and student.keeps_order and gaussian
 
     def terms(self, model: HasDraw, batch: Batch, noise: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """All terms in use, and ``loudness``: the student's standard deviation as a multiple of the recordings'."""
         config, weights = self.config, self.weights
         mine: list[Tensor] | None = [] if config.alignment else None
         heard: list[Tensor] | None = [] if config.alignment or config.features or config.style else None
-        draw = model.draw(noise, batch.mel, batch.speaker, mine)
+        draw = model.draw(noise, batch.mel, batch.speaker, mine, batch.around)
         prediction = self.teacher.predict(draw.wav, batch.mel, batch.speaker, heard)
         with full_precision(draw.wav):
             terms = self._divergence(draw, prediction, generator)
@@ -186,7 +193,8 @@ class Distillation(Objective):
     def _perceived(self, batch: Batch, heard: list[Tensor]) -> dict[str, Tensor]:
         wanted: list[Tensor] = []
         with torch.no_grad():
-            self.teacher.predict(batch.wav, batch.mel, batch.speaker, wanted)
+            seen = self.teacher.seen_of(batch.wav, batch.mel, batch.around)
+            self.teacher.predict(seen, batch.mel, batch.speaker, wanted)
         terms = {}
         if self.config.features:
             terms["features"] = feature_distance(wanted, heard)
@@ -220,7 +228,7 @@ class Distillation(Objective):
 
     def _judged(self, student: HasDraw, batch: Batch) -> dict[str, float]:
         noise = standard_noise(batch.wav, generator_for("valid", batch.ids[0]))
-        draw = student.draw(noise, batch.mel, batch.speaker)
+        draw = student.draw(noise, batch.mel, batch.speaker, None, batch.around)
         prediction = self.teacher.predict(draw.wav, batch.mel, batch.speaker)
         divergence = self._divergence(draw, prediction, generator_for("valid draws", batch.ids[0]))
         return {**{name: float(value) for name, value in divergence.items()}, **self._heard(batch, draw.sound)}
