@@ -1,34 +1,39 @@
 """How held-out speech sounds: PESQ, ESTOI, pitch, voicing, spectra and DistillMOS, as it is and with its mel matched.
 
-    python benchmarks/heard.py prepared/festvox-ru runs/grouped --split test --seconds 4 --match 0 8 16 --temperature 1 0.7
+    python benchmarks/heard.py prepared/festvox-ru runs/grouped --split test --match 0 8 16 --temperature 1 0.7
 
 One row for each checkpoint, temperature and number of matching rounds, over the first seconds of every utterance of the
-split, next to the recordings, Griffin-Lim and the training-free pulses. DistillMOS is taken where its package is
-installed (pip install --no-deps distillmos xls-r-sqa==0.1.0).
+split, with --baselines next to the recordings, Griffin-Lim, the training-free pulses and WORLD. DistillMOS is taken
+where its package is installed (pip install --no-deps distillmos xls-r-sqa==0.1.0).
 """
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from audioflow.audio import MelContract, torchaudio
+from audioflow.audio import MelContract
 from audioflow.audio.matching import MelMatcher
 from audioflow.corpora import PreparedCorpus
 from audioflow.evaluation.baselines import griffin_lim
+from audioflow.evaluation.bench import mean_of_numbers
 from audioflow.evaluation.hearing import hearing
 from audioflow.evaluation.metrics import multi_resolution_stft
+from audioflow.evaluation.pulses import pulses
+from audioflow.evaluation.world import has_world, world
 from audioflow.vocoders import load
 
 Clip = tuple[Tensor, Tensor]
+# What a mel has no part in, so that there is none to be matched.
+OF_RECORDINGS = ("recording", "WORLD")
 NAMES = ("pesq", "stoi", "f0_cents", "voicing_error", "m_stft", "distillmos")
 
 
@@ -52,6 +57,9 @@ def main() -> None:
     if options.baselines:
         makers.append(("recording", lambda index, _: clips[index][0]))
         makers.append(("Griffin-Lim", lambda index, mel: griffin_lim(mel, corpus.contract, seed=index)))
+        makers.append(("pulses", lambda index, mel: pulses(mel, corpus.contract, rounds=0, seed=index)))
+        if has_world():
+            makers.append(("WORLD", lambda index, _: world(clips[index][0], corpus.contract.sample_rate)))
     for path in options.checkpoints:
         for temperature in options.temperature:
             makers.append((f"{path.name}, T {temperature:g}", _model(path, temperature)))
@@ -60,7 +68,7 @@ def main() -> None:
         begun = time.perf_counter()
         made = [make(index, mel) for index, (_, mel) in enumerate(clips)]
         spent = time.perf_counter() - begun
-        for rounds in options.match if name != "recording" else [0]:
+        for rounds in options.match if name not in OF_RECORDINGS else [0]:
             rows[f"{name}, K {rounds}"] = _judged(clips, made, rounds, corpus.contract, options.workers)
             print(_line(f"{name}, K {rounds}", rows[f"{name}, K {rounds}"]), f"({spent:.1f} s)", flush=True)
     if options.json is not None:
@@ -92,41 +100,12 @@ def _judged(
             each = list(pool.map(judge, pairs))
     else:
         each = [judge(pair) for pair in pairs]
-    return {name: fmean([one[name] for one in each if one[name] == one[name]] or [float("nan")]) for name in NAMES}
+    return {name: mean_of_numbers([one.get(name, math.nan) for one in each]) for name in NAMES}
 
 
 def _distances(pair: Clip, rate: int) -> dict[str, float]:
     wav, made = pair
-    return {
-        **hearing(wav, made, rate),
-        "m_stft": multi_resolution_stft(wav, made),
-        "distillmos": _distillmos(made, rate),
-    }
-
-
-_judge: list[Any] = []
-
-
-def _distillmos(wav: Tensor, rate: int) -> float:
-    """No-reference mean opinion score; NaN where the package is missing, or at other rates than 16 kHz."""
-    if rate != 16_000:
-        return float("nan")
-    if not _judge:
-        _judge.append(_distillmos_judge())
-    if _judge[0] is None:
-        return float("nan")
-    with torch.inference_mode():
-        return float(_judge[0](wav[None].float()))
-
-
-def _distillmos_judge() -> Any:
-    """The judge; ``None`` where the package is missing."""
-    torchaudio()  # complete, also where its compiled part cannot load
-    try:
-        import distillmos  # noqa: PLC0415
-    except ImportError:
-        return None
-    return distillmos.ConvTransformerSQAModel().eval()
+    return {**hearing(wav, made, rate), "m_stft": multi_resolution_stft(wav, made)}
 
 
 def _line(name: str, row: dict[str, float]) -> str:

@@ -27,7 +27,8 @@ from torch.nn import functional
 from audioflow.audio import PRESETS
 from audioflow.evaluation.baselines import griffin_lim
 from audioflow.imports import FORMATS, read_checkpoint, read_settings
-from audioflow.sampling.cpu.vectors import product_4x4, product_8x1
+from audioflow.sampling.cpu.places import aligned
+from audioflow.sampling.cpu.vectors import multiply
 from audioflow.sampling.cpu.weights import sizes_of
 from audioflow.vocoders import Vocoder, build
 from audioflow.vocoders.wavenet import WaveNet
@@ -169,13 +170,11 @@ def _wavenet_shares(vocoder: WaveNet, batch: int) -> list[str]:
     """The speed that the weights' bytes, or the arithmetic, would allow by themselves, measured in this run."""
     notes = []
     for precision, kind in (("float32", np.float32), ("int16", np.int32)):
-        sizes = sizes_of(vocoder.network, precision)  # type: ignore[arg-type]
+        sizes = sizes_of(vocoder.network, vocoder.law, precision)  # type: ignore[arg-type]
         per_layer = (sizes.taps * sizes.channels * sizes.conv_width + sizes.gates * sizes.out_width) // 128
         rows = per_layer * sizes.layers // 128 * 128
-        weights = np.zeros(rows * 128 // sizes.packed, kind)
-        x, sums = np.zeros(128 * 16, np.float32), np.zeros(128 * 16, np.float32)
-        work = _only_products_1 if batch == 1 else _only_products_16
-        passes = partial(work, weights, rows, sizes.packed, x, sums, 200)
+        weights = aligned(rows * 128 // sizes.packed, kind)
+        passes = partial(_only_products, weights, rows, sizes.packed, aligned(128 * 16), aligned(128 * 16), batch, 200)
         seconds = in_turns({precision: passes}, rounds=5, warm_up=1)[precision] / 200
         rate = 2 * rows * 128 * batch / seconds / 1e9
         notes.append(
@@ -186,20 +185,10 @@ def _wavenet_shares(vocoder: WaveNet, batch: int) -> list[str]:
 
 
 @njit
-def _only_products_1(weights, rows, packed, x, sums, times):  # type: ignore[no-untyped-def]
+def _only_products(weights, rows, packed, x, sums, batch, times):  # type: ignore[no-untyped-def]
     for _ in range(times):
         for row in range(0, rows, 128):
-            product_8x1(weights, row * 128 // packed, 128, x, 0, 128, sums, 0, 128, 128)
-
-
-@njit
-def _only_products_16(weights, rows, packed, x, sums, times):  # type: ignore[no-untyped-def]
-    for _ in range(times):
-        for row in range(0, rows, 128):
-            for column in range(0, 128, 64):
-                for b in range(0, 16, 4):
-                    at = row * 128 // packed + column
-                    product_4x4(weights, at, 128, x, b * 128, 128, sums, b * 128 + column, 128, 128)
+            multiply(weights, row * 128 // packed, 128, 128, x, 0, 128, sums, 0, 128, batch)
 
 
 def glow_jobs() -> Iterator[Job]:

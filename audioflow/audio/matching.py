@@ -1,5 +1,6 @@
 """Audio whose mel is a given one: the spectrum of what there is, scaled band by band until it has that mel."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -26,6 +27,7 @@ _TINY = 1e-30
 _BLOCK_ON_CPU, _BLOCK_ELSEWHERE = 128, 8192
 # Samples before a frame's first one that its mirror image beyond the end can show.
 _MIRROR_MARGIN = 2
+# Frames of an utterance whose end is not known yet.
 _FAR = 2**40
 
 
@@ -42,8 +44,8 @@ class MelMatcher:
     ``m_b`` count as no less than the contract's floor and no more than its ceiling, so audio that has the mel already
     stays as it is. Above the highest band, bins follow that band's gain.
 
-    A frame's samples beyond the ends of the utterance are those that the front-end sees there, and there are the
-    frames of the mel and no others. In centred framing one after the last, which repeats it, made speech worse.
+    There are the frames of the mel and no others (one more at the end, like the last, made speech worse), and beyond
+    the ends of the utterance they see what those of the front-end do.
 
     It computes in float64, as the front-end does (float32 on Apple's GPUs, which have none), also under autocast, and
     is differentiable with respect to the audio. Nothing keeps the result within [-1, 1].
@@ -96,9 +98,18 @@ class MelMatcher:
         if lengths is not None and (min(stream.frames) < 1 or max(stream.frames) > frames):
             found = f"{min(stream.frames)}..{max(stream.frames)}"
             raise MelError(f"Lengths of {found} frames do not fit a mel of {frames}; give 1 to {frames}.")
+        out, done = torch.empty_like(wav), 0  # pieces that wait to be joined would be scattered over the memory
+        for piece in self._pieces(stream, wav, mel):
+            out[:, done : done + piece.shape[1]] = piece
+            done += piece.shape[1]
+        return out
+
+    def _pieces(self, stream: "MatchingStream", wav: Tensor, mel: Tensor) -> Iterator[Tensor]:
         size = max(8, (_BLOCK_ON_CPU if wav.device.type == "cpu" else _BLOCK_ELSEWHERE) // max(1, wav.shape[0]))
-        blocks = zip(wav.split(size * hop, dim=1), mel.split(size, dim=2), strict=True)
-        return torch.cat([*(stream.push(*block) for block in blocks), stream.finish()], dim=1)
+        samples = size * self.contract.hop_length
+        for block, frames in zip(wav.split(samples, dim=1), mel.split(size, dim=2), strict=True):
+            yield stream.push(block, frames)
+        yield stream.finish()
 
     def stream(self, batch: int, lengths: Tensor | None = None) -> "MatchingStream":
         """Begin to match audio that comes piece by piece.
@@ -113,15 +124,14 @@ class MelMatcher:
     def lookahead_samples(self) -> int:
         """Samples after a sample that have to be known, at most, before a stream gives it.
 
-        A frame is done when its ``win_length`` samples are there, a sample when the frames that it lies in are. The
-        rounds after the first wait for whole hops.
+        ``win_length - 1`` for the first round, and for each other one the hops that a window reaches beyond its first.
         """
-        framing, hop = _Framing.of(self.contract), self.contract.hop_length
+        framing = _Framing.of(self.contract)
         if self.rounds == 0:
             return 0
-        # Where less than half a window is left to the second frame, the mirror image at the start is waited for.
-        late = self.rounds * hop if hop > framing.before else 0
-        return (self.rounds - 1) * (framing.cells - 1) * hop + framing.window - 1 + late
+        # The first frame waits for its mirror image too; where hops are so long, that can be later than anything else.
+        late = self.rounds * framing.hop if framing.hop > framing.before else 0
+        return (self.rounds - 1) * (framing.cells - 1) * framing.hop + framing.window - 1 + late
 
     @property
     def lookahead_frames(self) -> int:
@@ -164,7 +174,7 @@ class MatchingStream:
         self._framing = _Framing.of(matcher.contract)
         self._batch = batch
         self._samples = 0
-        self._ends = _Ends(torch.tensor(self.frames)[:, None], min(self.frames)) if frames else _Ends.unknown()
+        self._ends = _Ends.of(self.frames or [_FAR], torch.device("cpu"))
         self._goals: _Goals | None = None
         self._rounds: list[_Round] = []
         self._dtype = torch.float32
@@ -213,7 +223,7 @@ class MatchingStream:
             raise AudioError(f"{self._samples} samples do not go with {frames} frames; give {frames * hop}.")
         self._finished = True
         if not self.frames:
-            self._ends = _Ends(torch.full((1, 1), frames, device=self._goals.device), frames)
+            self._ends = _Ends.of([frames], self._goals.device)
         with torch.autocast(self._goals.device.type, enabled=False):
             nothing = self._goals.values.new_zeros(self._batch, 0)
             rest = self._through(nothing, self._goals, frames) if frames else nothing
@@ -233,7 +243,7 @@ class MatchingStream:
     def _started(self, wav: Tensor) -> "_Goals":
         if self._goals is None:
             bands = self._matcher.bands(wav.device)
-            self._ends = self._ends.to(wav.device)
+            self._ends = _Ends.of(self.frames or [_FAR], wav.device)
             self._goals = _Goals(bands, self._batch)
             empty = bands.window.new_zeros(self._batch, 0)
             zeros_outside = self._matcher.contract.pad_mode == "zeros"
@@ -286,11 +296,8 @@ class _Ends(NamedTuple):
     least: int
 
     @classmethod
-    def unknown(cls) -> "_Ends":
-        return cls(torch.full((1, 1), _FAR), _FAR)
-
-    def to(self, device: torch.device) -> "_Ends":
-        return _Ends(self.frames.to(device), self.least)
+    def of(cls, frames: list[int], device: torch.device) -> "_Ends":
+        return cls(torch.tensor(frames, device=device)[:, None], min(frames))
 
     def silent_after(self, wav: Tensor, first: int, hop: int) -> Tensor:
         """Put zeros after the ends of utterances; ``first`` is the place of the first sample of ``wav [B, n]``."""
@@ -304,43 +311,34 @@ class _Bands(NamedTuple):
     """The analysis of a contract.
 
     Attributes:
+        contract: what all that is of.
         window: ``[win_length]``.
         cells: the squared window in hops, ``[cells, hop]``, with zeros at the end.
         filters: mean over each band's bins, ``[n_fft / 2 + 1, M]``.
         spread: from bands to bins, ``[M, n_fft / 2 + 1]``.
         least: least mean magnitude of each band that is told from less, ``[M]``.
         most: the greatest one, ``[M]``.
-        contract: what all that is of.
     """
 
+    contract: MelContract
     window: Tensor
     cells: Tensor
     filters: Tensor
     spread: Tensor
     least: Tensor
     most: Tensor
-    contract: MelContract
-
-    @property
-    def overlap(self) -> Tensor:
-        """Sum of squared windows where frames are on all sides, ``[1, 1, hop]``."""
-        return self.cells.sum(dim=0)[None, None].clamp(min=LEAST_OVERLAP)
 
     @classmethod
     def of(cls, contract: MelContract, device: torch.device) -> "_Bands":
-        framing = _Framing.of(contract)
         window = torch.hann_window(contract.win_length, periodic=True, dtype=torch.float64)
-        beyond = framing.cells * framing.hop - framing.window
-        cells = torch.nn.functional.pad(window.square(), (0, beyond)).unflatten(0, (framing.cells, framing.hop))
+        beyond = -contract.win_length % contract.hop_length
+        cells = torch.nn.functional.pad(window.square(), (0, beyond)).unflatten(0, (-1, contract.hop_length))
         filters = mel_filterbank(contract)
         sums = filters.sum(dim=1).clamp(min=1e-12)
         least, most = _limits(contract, sums, float(window.sum()))
         made = (window, cells, (filters / sums[:, None]).T, interpolation_over_bins(contract).T, least, most)
         working = torch.float32 if device.type == "mps" else torch.float64
-        window, cells, filters, spread, least, most = (
-            value.contiguous().to(device=device, dtype=working) for value in made
-        )
-        return cls(window, cells, filters, spread, least, most, contract)
+        return cls(contract, *(value.contiguous().to(device=device, dtype=working) for value in made))
 
     def corrections(self, heard: Tensor, goal: Tensor) -> Tensor:
         """Say what one round adds to each frame.
@@ -474,7 +472,7 @@ class _Round:
     def _overlapped(self, done: Tensor) -> Tensor:
         """Add frames ``[B, n, win_length]`` to what is pending: ``[B, n + cells - 1, hop]``."""
         count, cells, hop = done.shape[1], self._framing.cells, self._framing.hop
-        parts = torch.nn.functional.pad(done, (0, cells * hop - done.shape[2])).unflatten(2, (cells, hop))
+        parts = torch.nn.functional.pad(done, (0, -done.shape[2] % hop)).unflatten(2, (cells, hop))
         added = torch.nn.functional.pad(self._pending, (0, 0, 0, count))
         for cell in range(cells):
             added[:, cell : cell + count] += parts[:, :, cell]
@@ -483,7 +481,7 @@ class _Round:
     def _overlap(self, begin: int, cells: int, ends: _Ends) -> Tensor:
         """Sum of squared windows over the frames that each sample lies in, ``[B or 1, cells or 1, hop]``."""
         if begin >= self._framing.cells - 1 and begin + cells <= ends.least:
-            return self._bands.overlap
+            return self._bands.cells.sum(dim=0)[None, None].clamp(min=LEAST_OVERLAP)
         exists = self._exists(begin - self._framing.cells + 1, begin + cells, ends)
         return (exists.unfold(1, self._framing.cells, 1).flip(2) @ self._bands.cells).clamp(min=LEAST_OVERLAP)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audioflow.cli.options import SEED, FiniteRange, device_option, json_option, speaker_option, verbose_option
+from audioflow.cli.options import ROUNDS, SEED, FiniteRange, device_option, json_option, speaker_option, verbose_option
 
 if TYPE_CHECKING:
     from audioflow.devices import DeviceName
@@ -54,7 +54,20 @@ Examples:
     show_default=True,
     help="Whether recordings are scored; students and iaf take minutes for each.",
 )
-@click.option("--hearing", is_flag=True, help="Also PESQ, STOI, pitch and voicing; needs audioflow[metrics].")
+@click.option(
+    "--match-mel",
+    type=ROUNDS,
+    default=8,
+    show_default=True,
+    help="Rounds of one more row for each model and Griffin-Lim, whose audio is moved to its mel after sampling; 0 "
+    "leaves these rows out.",
+)
+@click.option(
+    "--hearing",
+    is_flag=True,
+    help="Also PESQ, STOI, pitch and voicing, for which audioflow[metrics] is needed, and DistillMOS where it is "
+    "installed.",
+)
 @speaker_option
 @device_option
 @json_option
@@ -72,12 +85,13 @@ def compare(
     naive_seconds: float,
     engines: str,
     likelihood: bool,
+    match_mel: int,
     hearing: bool,
     speaker: int | None,
     device: "DeviceName",
     as_json: bool,
 ) -> None:
-    """Bring recordings through each CHECKPOINT by each of its engines, beside Griffin-Lim and the recording itself.
+    """Bring recordings through each CHECKPOINT by each of its engines, beside baselines and the recording itself.
 
     Without --input the bundled held-out utterance is used. Prints a table of speed, memory, likelihood, distances and
     agreement of engines; --page writes one self-contained page with sound, pictures and speed plotted against quality.
@@ -105,6 +119,7 @@ def compare(
         engines=engines if engines in ("all", "auto") else engines.split(","),
         heard=hearing,
         scored=likelihood,
+        match_mel=match_mel,
         progress=lambda what: click.echo(f"{what} ...", err=True),
         note=lambda what: click.echo(what, err=True),
     )

@@ -28,6 +28,10 @@ SEED = click.IntRange(min=0, max=2**32 - 1)
 """What every generator of random numbers takes."""
 
 
+ROUNDS = click.IntRange(min=0, max=1000)
+"""How often audio can be moved to its mel; after some dozens nothing changes any more."""
+
+
 def device_option(command: Command) -> Command:
     """``--device auto|cpu|cuda``."""
     return click.option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audioflow.cli.options import (
+    ROUNDS,
     SEED,
     FiniteRange,
     device_option,
@@ -41,6 +42,12 @@ Examples:
     help="How much of the noise is used.",
 )
 @speaker_option
+@click.option(
+    "--match-mel",
+    type=ROUNDS,
+    help="Rounds in which the audio is moved to its mel after sampling; default: 8 for models with a front, 0 for "
+    "others; 0 leaves the model's own draw.",
+)
 @click.option("--mel", "mel_preset", help="Preset that made mel files which do not say so, such as nvidia-22k.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Utterances at once.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
@@ -56,6 +63,7 @@ def synthesize(
     seed: int,
     temperature: float,
     speaker: int | None,
+    match_mel: int | None,
     mel_preset: str | None,
     batch_size: int,
     overwrite: bool,
@@ -85,6 +93,7 @@ def synthesize(
             seed=seed,
             temperature=temperature,
             speaker=speaker,
+            match_mel=match_mel,
             batch_size=batch_size,
             overwrite=overwrite,
             progress=progress,
@@ -98,6 +107,7 @@ def _facts(one: "Synthesis") -> dict[str, object]:
         "output": str(one.output),
         "seconds": one.seconds,
         "times_real_time": one.seconds / one.elapsed,
+        "match_mel": one.match_mel,
         "notes": list(one.notes),
     }
 
@@ -106,5 +116,7 @@ def _text(made: "list[Synthesis]") -> str:
     lines = []
     for one in made:
         notes = f" ({'; '.join(one.notes)})" if one.notes else ""
-        lines.append(f"{one.output}: {one.seconds:.2f} s, {one.seconds / one.elapsed:.3g} x real time{notes}")
+        matched = f", mel matched in {one.match_mel} rounds" if one.match_mel else ""
+        speed = f"{one.seconds / one.elapsed:.3g} x real time"
+        lines.append(f"{one.output}: {one.seconds:.2f} s, {speed}{matched}{notes}")
     return "\n".join(lines)

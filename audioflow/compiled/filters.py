@@ -11,6 +11,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+_NEWEST = 8
+"""Samples that a recursion keeps in registers."""
+
+_ROWS = 16
+"""Rows of autocorrelations that go through the recursion side by side."""
+
 
 def _loop(function: Callable[..., Any]) -> Any:
     """Compile a loop whose sums may be added up in any order."""
@@ -37,13 +43,35 @@ def resonated(x: np.ndarray, a: np.ndarray, block: int, offset: int) -> None:
     """Add to each sample of ``x`` what is predicted of it, one after another: ``x_t += sum_i a_i x_{t - i}``."""
     order = a.shape[2]
     batch, steps = x.shape[0], x.shape[1] - order
+    older = max(0, order - _NEWEST)
     for b in range(batch):
+        if older == 0:
+            _resonated_of_low_order(x[b], a[b], block, offset)
+            continue
+        # The newest samples stay in registers: what was just written to memory is slow to be read as a vector.
+        first = x[b, older : older + _NEWEST]
+        x8, x7, x6, x5, x4, x3, x2, x1 = first[0], first[1], first[2], first[3], first[4], first[5], first[6], first[7]
         for t in range(steps):
             n = (offset + t) // block
-            total = 0.0
-            for k in range(order):
+            total = x[b, order + t]
+            for k in range(older):
                 total += a[b, n, k] * x[b, t + k]
-            x[b, order + t] += total
+            total += a[b, n, older] * x8 + a[b, n, older + 1] * x7 + a[b, n, older + 2] * x6 + a[b, n, older + 3] * x5
+            total += a[b, n, older + 4] * x4 + a[b, n, older + 5] * x3 + a[b, n, older + 6] * x2
+            x8, x7, x6, x5, x4, x3, x2 = x7, x6, x5, x4, x3, x2, x1
+            x1 = total + a[b, n, older + 7] * x1
+            x[b, order + t] = x1
+
+
+@_loop
+def _resonated_of_low_order(x: np.ndarray, a: np.ndarray, block: int, offset: int) -> None:
+    order = a.shape[1]
+    for t in range(len(x) - order):
+        n = (offset + t) // block
+        total = x[order + t]
+        for k in range(order):
+            total += a[n, k] * x[t + k]
+        x[order + t] = total
 
 
 @_loop
@@ -98,6 +126,8 @@ def correlated(g: np.ndarray, x: np.ndarray, block: int, offset: int, result: np
 def levinson(r: np.ndarray, a: np.ndarray, energy: np.ndarray) -> None:
     """Predictors of least error from autocorrelations ``r [N, p + 1]``, by the Levinson-Durbin recursion.
 
+    Rows go through it a few at a time, side by side.
+
     Args:
         r: lag 0 first.
         a: ``[N, p]``, written; the coefficient of the oldest sample first.
@@ -105,20 +135,36 @@ def levinson(r: np.ndarray, a: np.ndarray, energy: np.ndarray) -> None:
     """
     rows, lags = r.shape
     order = lags - 1
-    own, other = np.zeros(order), np.zeros(order)
-    for row in range(rows):
-        error = r[row, 0]
+    lag, own, other = np.ones((lags, _ROWS)), np.zeros((order, _ROWS)), np.zeros((order, _ROWS))
+    error, reflection = np.ones(_ROWS), np.zeros(_ROWS)
+    for start in range(0, rows, _ROWS):
+        count = min(_ROWS, rows - start)
+        lag[:, :count] = r[start : start + count].T
+        error[:] = lag[0]
         for i in range(order):
-            total = r[row, i + 1]
-            for k in range(i):
-                total -= own[k] * r[row, i - k]
-            reflection = total / error
-            for k in range(i):
-                other[k] = own[k] - reflection * own[i - 1 - k]
-            for k in range(i):
-                own[k] = other[k]
-            own[i] = reflection
-            error *= 1.0 - reflection * reflection
-        for k in range(order):
-            a[row, k] = own[order - 1 - k]
-        energy[row] = error
+            _reflect(lag, own, other, error, reflection, i)
+        for j in range(count):
+            for k in range(order):
+                a[start + j, k] = own[order - 1 - k, j]
+            energy[start + j] = error[j]
+
+
+@_loop
+def _reflect(
+    lag: np.ndarray, own: np.ndarray, other: np.ndarray, error: np.ndarray, reflection: np.ndarray, i: int
+) -> None:
+    """From predictors of order ``i`` to those of order ``i + 1``: ``own [p, rows]``, the newest sample's first."""
+    width = own.shape[1]
+    for j in range(width):
+        reflection[j] = lag[i + 1, j]
+    for k in range(i):
+        for j in range(width):
+            reflection[j] -= own[k, j] * lag[i - k, j]
+    for j in range(width):
+        reflection[j] /= error[j]
+        error[j] *= 1.0 - reflection[j] * reflection[j]
+    for k in range(i):
+        for j in range(width):
+            other[k, j] = own[k, j] - reflection[j] * own[i - 1 - k, j]
+    own[:i] = other[:i]
+    own[i] = reflection

@@ -54,6 +54,12 @@ def compiled(function: Callable[..., Any]) -> Any:
     return njit(cache=True, **_OPTIONS)(function)
 
 
+def uncounted(function: Callable[..., Any]) -> Any:
+    """The same for a function that allocates nothing: who holds an array is not counted, which takes long in a loop."""
+    options = {**_OPTIONS, "_nrt": False, "cache": True}
+    return njit(**options)(function)
+
+
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a function into each of those that call it, so that no array is counted on the way."""
     return njit(inline="always", **_OPTIONS)(function)
@@ -131,7 +137,7 @@ def splat(_typing: Any, number: Any) -> Any:
     return lanes(types.float32), generate
 
 
-def _mapped(emit: Callable[..., Any], count: int) -> Any:
+def mapped(emit: Callable[..., Any], count: int) -> Any:
     """An intrinsic from ``count`` lanes to lanes."""
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -145,7 +151,7 @@ def _mapped(emit: Callable[..., Any], count: int) -> Any:
     return intrinsic((one, two, three, four)[count - 1])
 
 
-def _library(name: str, count: int) -> Callable[..., Any]:
+def library(name: str, count: int) -> Callable[..., Any]:
     """A call of one of LLVM's own functions."""
 
     def emit(builder: Any, *args: Any) -> Any:
@@ -162,19 +168,19 @@ def _power_of_two(builder: Any, exponent: Any) -> Any:
     return builder.bitcast(builder.shl(biased, ir.Constant(WORDS, [23] * LANES)), FLOATS)
 
 
-fused_multiply_add = _library("fma", 3)
-fma = _mapped(fused_multiply_add, 3)
+fused_multiply_add = library("fma", 3)
+fma = mapped(fused_multiply_add, 3)
 """``a * b + c``, rounded once."""
 smaller, larger, nearest = (
-    _mapped(_library("minnum", 2), 2),
-    _mapped(_library("maxnum", 2), 2),
-    _mapped(_library("rint", 1), 1),
+    mapped(library("minnum", 2), 2),
+    mapped(library("maxnum", 2), 2),
+    mapped(library("rint", 1), 1),
 )
-power_of_two = _mapped(_power_of_two, 1)
-pick_at_most = _mapped(lambda b, x, y, yes, no: b.select(b.fcmp_ordered("<=", x, y), yes, no), 4)
+power_of_two = mapped(_power_of_two, 1)
+pick_at_most = mapped(lambda b, x, y, yes, no: b.select(b.fcmp_ordered("<=", x, y), yes, no), 4)
 """``yes if x <= y else no`` of ``(x, y, yes, no)``, lane by lane."""
-_sum, _difference = _mapped(lambda b, x, y: b.fadd(x, y), 2), _mapped(lambda b, x, y: b.fsub(x, y), 2)
-_product, _quotient = _mapped(lambda b, x, y: b.fmul(x, y), 2), _mapped(lambda b, x, y: b.fdiv(x, y), 2)
+_sum, _difference = mapped(lambda b, x, y: b.fadd(x, y), 2), mapped(lambda b, x, y: b.fsub(x, y), 2)
+_product, _quotient = mapped(lambda b, x, y: b.fmul(x, y), 2), mapped(lambda b, x, y: b.fdiv(x, y), 2)
 
 
 def _define(symbol: Any, function: Any) -> None:

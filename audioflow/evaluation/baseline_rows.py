@@ -1,34 +1,83 @@
-"""Rows of a comparison that need no learning: Griffin-Lim for sound, a Gaussian for likelihood."""
+"""Rows of a comparison that need no learning: sound by signal processing, a Gaussian for likelihood."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from audioflow.audio import dequantize, frames_of
+from audioflow.audio.matching import MelMatcher
 from audioflow.evaluation.baselines import energy_gaussian_log_prob, energy_gaussian_sample, griffin_lim
 from audioflow.evaluation.bench import Bench, highest
 from audioflow.evaluation.likelihood import LogLikelihood, pooled
 from audioflow.evaluation.memory import peak_memory
-from audioflow.evaluation.results import Row
-from audioflow.evaluation.speed import Timing, measure, pooled_timing
+from audioflow.evaluation.pulses import ROUNDS, pulses
+from audioflow.evaluation.results import Row, matched_engine
+from audioflow.evaluation.speed import measure, pooled_timing
+from audioflow.evaluation.world import has_world, world
+
+GRIFFIN_LIM = "no learning: magnitudes by least squares from the mel, phases by 32 iterations; on the CPU."
+PULSES = (
+    "no learning: pulses at the pitch that the mel shows, noise where it shows none, through the mel's own filter; "
+    "on the CPU."
+)
+WORLD = (
+    "no learning and no mel: the recording itself, taken apart into features of WORLD's own (pitch, envelope, "
+    "aperiodicity) and put together again; on the CPU."
+)
 
 
-def griffin_lim_row(bench: Bench) -> Row:
-    """Bring every recording through Griffin-Lim."""
+def baseline_rows(bench: Bench) -> list[Row]:
+    """All of them; matched ones only where the bench asks for matching, WORLD only where pyworld is installed."""
+    rows = [griffin_lim_row(bench)]
+    if bench.match_mel:
+        rows.append(griffin_lim_row(bench, bench.match_mel))
+    rows.append(pulses_row(bench, ROUNDS if bench.match_mel else 0))
+    if has_world():
+        rows.append(world_row(bench))
+    return [*rows, gaussian_row(bench)]
+
+
+def griffin_lim_row(bench: Bench, rounds: int = 0) -> Row:
+    """Bring every recording through Griffin-Lim, and so many rounds of mel matching."""
     contract = bench.front_end.contract
+    matcher = MelMatcher(contract, rounds)
+
+    def make(_: Tensor, mel: Tensor) -> Tensor:
+        made = griffin_lim(mel, contract, seed=bench.seed)
+        return matcher(made[None], mel[None])[0].clamp(-1, 1)
+
+    return _row(bench, "Griffin-Lim", make, GRIFFIN_LIM, rounds)
+
+
+def pulses_row(bench: Bench, rounds: int) -> Row:
+    """Make every recording's mel sound without any learning; see :mod:`audioflow.evaluation.pulses`."""
+    contract = bench.front_end.contract
+    return _row(bench, "pulses", lambda _, mel: pulses(mel, contract, rounds, bench.seed), PULSES, rounds)
+
+
+def world_row(bench: Bench) -> Row:
+    """Bring every recording through WORLD."""
+    rate = bench.front_end.contract.sample_rate
+    return _row(bench, "WORLD", lambda wav, _: world(wav, rate), WORLD)
+
+
+def _row(bench: Bench, label: str, make: Callable[[Tensor, Tensor], Tensor], note: str, rounds: int = 0) -> Row:
+    """Make sound of every recording [T] or of its mel [M, F], timed; what comes after its end is cut off."""
     timings, peaks, audio = [], [], {}
+    contract = bench.front_end.contract
     for name, wav in bench.recordings.items():
         mel = bench.front_end(wav[None])[0]
         samples = frames_of(wav.shape[0], contract.hop_length) * contract.hop_length
-        peak, (timing, made) = peak_memory(partial(_timed_griffin_lim, bench, mel, samples))
+        run = partial(measure, partial(make, wav, mel), samples, contract.sample_rate, runs=1)
+        peak, (timing, made) = peak_memory(run)
         timings.append(timing)
         peaks.append(peak)
         audio[name] = made[: wav.shape[0]]
-    note = "no learning: magnitudes by least squares from the mel, phases by 32 iterations; on the CPU."
     return Row(
-        "Griffin-Lim",
-        "-",
+        label,
+        matched_engine("-", rounds),
         audio,
         parameters=0,
         timing=pooled_timing(timings),
@@ -36,12 +85,8 @@ def griffin_lim_row(bench: Bench) -> Row:
         peak_bytes=highest(peaks),
         distances=bench.distances(audio),
         note=note,
+        match_mel=rounds,
     )
-
-
-def _timed_griffin_lim(bench: Bench, mel: Tensor, samples: int) -> tuple[Timing, Tensor]:
-    contract = bench.front_end.contract
-    return measure(lambda: griffin_lim(mel, contract, seed=bench.seed), samples, contract.sample_rate, runs=1)
 
 
 def gaussian_row(bench: Bench) -> Row:

@@ -32,15 +32,17 @@ def griffin_lim(mel: Tensor, contract: MelContract, iterations: int = 32, seed: 
         N. Perraudin, P. Balazs, P. L. Sondergaard: A fast Griffin-Lim algorithm, 2013
     """
     hop, frames = contract.hop_length, mel.shape[-1]
-    # One more frame at each end, because the outermost half hops are covered by frames that the mel does not have.
-    padded = torch.cat([mel[:, :1], mel, mel[:, -1:]], dim=-1)
+    # One more frame at each end, because the outermost half hops are covered by frames that the mel does not have; more
+    # after a mel that is shorter than a transform.
+    after = max(1, -(-contract.n_fft // hop) - frames)
+    padded = torch.cat([mel[:, :1], mel, mel[:, -1:].expand(-1, after)], dim=-1)
     wav = librosa.griffinlim(
         linear_magnitude(padded, contract).numpy(),
         n_iter=iterations,
         hop_length=hop,
         win_length=contract.win_length,
         n_fft=contract.n_fft,
-        length=(frames + 1) * hop,
+        length=(frames + after) * hop,
         random_state=seed,
     )
     # The extra frame in front moved everything one hop later; half-hop framing has its frames half a hop later too.

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,6 +51,7 @@ class Bench:
     runs: int
     heard: bool
     scored: bool
+    match_mel: int
     progress: Callable[[str], object]
 
     def distances(self, audio: dict[str, Tensor]) -> dict[str, float]:
@@ -65,14 +67,22 @@ class Bench:
         """Give the speaker's number [1] on a device, if one was named."""
         return None if self.speaker is None else torch.tensor([self.speaker], device=device)
 
-    def synthesis(self, vocoder: Vocoder, mel: Tensor, engine: str, warm_up: bool) -> Trial:
-        """Make audio of one mel [1, M, F], timed; a warm-up makes a few frames of it before, for nothing."""
-        contract, voice = vocoder.contract, self.voice(mel.device)
+    def synthesis(
+        self, vocoder: Vocoder, mel: Tensor, engine: str, match_mel: int = 0, *, warm_up: bool = True
+    ) -> Trial:
+        """Make audio of one mel [1, M, F], timed.
+
+        Args:
+            vocoder: whose audio it is.
+            mel: of a recording.
+            engine: of the vocoder.
+            match_mel: rounds of mel matching, which are timed too.
+            warm_up: whether a few frames are made before, for nothing.
+        """
+        contract, options = vocoder.contract, self._options(engine, match_mel, mel.device)
 
         def make(frames: Tensor) -> Tensor:
-            return vocoder.synthesize(
-                frames, temperature=self.temperature, seed=self.seed, engine=engine, speaker=voice
-            )
+            return vocoder.synthesize(frames, **options)
 
         if warm_up:
             make(mel[..., :WARM_UP_FRAMES])
@@ -82,7 +92,7 @@ class Bench:
         )
         return Trial(timing, wav[0].detach().float().cpu(), peak)
 
-    def seconds_to_first(self, vocoder: Vocoder, mel: Tensor, engine: str, whole: Timing) -> float:
+    def seconds_to_first(self, vocoder: Vocoder, mel: Tensor, engine: str, whole: Timing, match_mel: int = 0) -> float:
         """Give the seconds until the first samples of mel [1, M, F] are there.
 
         Args:
@@ -90,14 +100,21 @@ class Bench:
             mel: of a recording.
             engine: of the vocoder.
             whole: how long all of it takes, which is the answer where an engine does not stream.
+            match_mel: rounds of mel matching, which wait for more frames.
         """
         if not streams(vocoder, engine):
             return whole.seconds
-        voice = self.voice(mel.device)
-        return seconds_to_first(
-            lambda: vocoder.stream(mel, temperature=self.temperature, seed=self.seed, engine=engine, speaker=voice),
-            self.runs,
-        )
+        options = self._options(engine, match_mel, mel.device)
+        return seconds_to_first(lambda: vocoder.stream(mel, **options), self.runs)
+
+    def _options(self, engine: str, match_mel: int, device: torch.device) -> dict[str, Any]:
+        return {
+            "temperature": self.temperature,
+            "seed": self.seed,
+            "engine": engine,
+            "speaker": self.voice(device),
+            "match_mel": match_mel,
+        }
 
 
 def mel_of(vocoder: Vocoder, wav: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class Speed:
 
 
 def quality_figure(comparison: Comparison) -> Figure | None:
-    """Draw speed against each quality that some rows have, a point for each model and engine.
+    """Draw speed against each quality that some rows have, a point for each model and engine; hollow where matched.
 
     What has a quality and no speed (the recording, the Gaussian) is a line across. ``None`` if there is no point.
     """
@@ -112,12 +112,17 @@ def _draw_qualities(axes: Axes, rows: Sequence[Row], quality: str, colours: dict
     for row in rows:
         value, point = row.finite_figures()[quality], _point(row, quality)
         if point is not None:
-            axes.plot(*point, "o", color=colours[row.label], markersize=MARKER_SIZE, markeredgewidth=0)
+            _draw_point(axes, point, colours[row.label], hollow=row.match_mel > 0)
         elif value is not None and row.timing is None:
             axes.axhline(value, color=colours[row.label], linewidth=1, linestyle="--", alpha=0.7)
     axes.margins(x=0.22, y=0.14)
     axes.set_ylabel(QUALITIES[quality], color=GREY, fontsize=8)
     _speed_axis(axes, "speed, times real time")
+
+
+def _draw_point(axes: Axes, point: tuple[float, float], colour: str, *, hollow: bool) -> None:
+    face, edge, size = ("none", 1.5, MARKER_SIZE - 1.5) if hollow else (colour, 0, MARKER_SIZE)
+    axes.plot(*point, "o", color=colour, markersize=size, markerfacecolor=face, markeredgewidth=edge)
 
 
 def _speed_axis(axes: Axes, label: str) -> None:

@@ -6,17 +6,17 @@ from dataclasses import replace
 from torch import Tensor
 
 from audioflow.audio import MelFrontEnd
-from audioflow.errors import AudioError, MelError
+from audioflow.errors import AudioError, MelError, OptionError
 from audioflow.evaluation.agreement import Agreement, Reference
 from audioflow.evaluation.arithmetic import multiply_accumulates
-from audioflow.evaluation.baseline_rows import gaussian_row, griffin_lim_row
+from audioflow.evaluation.baseline_rows import baseline_rows
 from audioflow.evaluation.bench import Bench, Trial, highest, loudest_stretch, mel_of
 from audioflow.evaluation.ceiling import Ceiling, measure_ceiling
 from audioflow.evaluation.engines import choose_engines, is_slow, reference_engine
 from audioflow.evaluation.environment import describe_machine
 from audioflow.evaluation.hearing import require_packages
 from audioflow.evaluation.likelihood import device_of, pooled, score_many
-from audioflow.evaluation.results import Comparison, Row
+from audioflow.evaluation.results import Comparison, Row, matched_engine
 from audioflow.evaluation.speed import pooled_timing
 from audioflow.vocoders import Vocoder
 
@@ -36,6 +36,7 @@ def compare(
     runs: int = 3,
     heard: bool = False,
     scored: bool = True,
+    match_mel: int = 8,
     progress: Callable[[str], object] = lambda _: None,
 ) -> Comparison:
     """Bring each recording through each vocoder, by each of its engines, and through the baselines.
@@ -43,6 +44,9 @@ def compare(
     Every engine is held against a vocoder's first one, sample by sample over all audio, and against its reference
     engine (``naive``, else ``parallel``) over the loudest stretch of the first recording, always with the same noise.
     The naive engine makes only that stretch; its speed is that of the stretch.
+
+    These rows are the models' own draws. One more row for each model has the audio of its first engine moved to its mel
+    (:class:`audioflow.audio.matching.MelMatcher`); as no density is behind that, it has no likelihood.
 
     Args:
         vocoders: by the label under which they shall appear; all of one sample rate.
@@ -57,15 +61,19 @@ def compare(
         runs: how often a synthesis that is quick is timed; slow ones are timed once.
         heard: whether PESQ, STOI, pitch and voicing are taken too.
         scored: whether likelihoods are taken, which models that score sample by sample are slow at.
+        match_mel: rounds of mel matching in the rows that have it; 0 leaves these rows out.
         progress: told what is done next.
 
     Raises:
-        OptionError: ``heard`` needs a package that is not installed, or no vocoder has an engine that is named.
+        OptionError: ``heard`` needs a package that is not installed, no vocoder has an engine that is named, or
+            ``match_mel`` is negative.
         MelError: the vocoders work at different rates.
         AudioError: there is no recording, or one is too short.
     """
     if not recordings:
         raise AudioError("There is no recording to compare the vocoders on; give at least one.")
+    if match_mel < 0:
+        raise OptionError(f"The rounds of mel matching are {match_mel}; they must be a whole number from 0 on.")
     if heard:
         require_packages()
     rate = common_rate(vocoders)
@@ -74,7 +82,18 @@ def compare(
     recordings = {name: wav.detach().float().cpu() for name, wav in recordings.items()}
     front_end = MelFrontEnd(first.contract)
     bench = Bench(
-        recordings, front_end, seed, temperature, speaker, dequantize, stretch_seconds, runs, heard, scored, progress
+        recordings,
+        front_end,
+        seed=seed,
+        temperature=temperature,
+        speaker=speaker,
+        dequantize=dequantize,
+        stretch_seconds=stretch_seconds,
+        runs=runs,
+        heard=heard,
+        scored=scored,
+        match_mel=match_mel,
+        progress=progress,
     )
     progress("ceilings of the machine")
     device = device_of(first)
@@ -83,7 +102,7 @@ def compare(
     for label, vocoder in vocoders.items():
         rows += _vocoder_rows(bench, label, vocoder, chosen[label], ceiling)
     progress("baselines")
-    rows += [griffin_lim_row(bench), gaussian_row(bench)]
+    rows += baseline_rows(bench)
     machine = {**describe_machine(device), **ceiling.facts()}
     return Comparison(rows, rate, seed, temperature, dequantize, machine)
 
@@ -120,27 +139,35 @@ def _vocoder_rows(bench: Bench, label: str, vocoder: Vocoder, engines: Sequence[
         if rows and row.difference is None:
             row = replace(row, difference=_greatest_difference(row.audio, rows[0].audio))
         rows.append(replace(row, parameters=parameters, likelihood=likelihood, agreement=stretch.agreement(engine)))
+    if bench.match_mel:
+        bench.progress(f"synthesis by {label}, engine {matched_engine(engines[0], bench.match_mel)}")
+        rows.append(replace(_sound_row(bench, label, vocoder, engines[0], bench.match_mel), parameters=parameters))
     return rows
 
 
 def _whole_row(bench: Bench, label: str, vocoder: Vocoder, engine: str, ceiling: Ceiling) -> Row:
-    """Synthesise every recording."""
+    """Synthesise every recording, and say what arithmetic that takes."""
+    row, arithmetic = _sound_row(bench, label, vocoder, engine), multiply_accumulates(vocoder, engine)
+    share = None if row.timing is None else ceiling.share(engine, row.timing.samples_per_second, arithmetic)
+    return replace(row, multiply_accumulates=arithmetic, share_of_ceiling=share)
+
+
+def _sound_row(bench: Bench, label: str, vocoder: Vocoder, engine: str, match_mel: int = 0) -> Row:
+    """Synthesise every recording, with so many rounds of mel matching."""
     trials, audio = [], {}
     for name, wav in bench.recordings.items():
-        trials.append(bench.synthesis(vocoder, mel_of(vocoder, wav), engine, warm_up=True))
+        trials.append(bench.synthesis(vocoder, mel_of(vocoder, wav), engine, match_mel))
         audio[name] = trials[-1].audio[: wav.shape[0]]
-    timing, first = pooled_timing([trial.timing for trial in trials]), next(iter(bench.recordings.values()))
-    arithmetic = multiply_accumulates(vocoder, engine)
+    first = mel_of(vocoder, next(iter(bench.recordings.values())))
     return Row(
         label,
-        engine,
+        matched_engine(engine, match_mel),
         audio,
-        multiply_accumulates=arithmetic,
-        timing=timing,
-        share_of_ceiling=ceiling.share(engine, timing.samples_per_second, arithmetic),
-        first_seconds=bench.seconds_to_first(vocoder, mel_of(vocoder, first), engine, trials[0].timing),
+        timing=pooled_timing([trial.timing for trial in trials]),
+        first_seconds=bench.seconds_to_first(vocoder, first, engine, trials[0].timing, match_mel),
         peak_bytes=highest([trial.peak_bytes for trial in trials]),
         distances=bench.distances(audio),
+        match_mel=match_mel,
     )
 
 

@@ -1,4 +1,4 @@
-"""Measures nearer to what people hear than spectral distances: PESQ, STOI, pitch and voicing."""
+"""Measures nearer to what people hear than spectral distances: PESQ, STOI, DistillMOS, pitch and voicing."""
 
 import importlib.util
 import math
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from audioflow.audio import resample
 from audioflow.errors import OptionError
+from audioflow.evaluation.opinion import distillmos, has_distillmos
 from audioflow.evaluation.pitch import pitch_errors
 
 RATE = 16_000
@@ -32,8 +33,9 @@ def hearing(reference: Tensor, generated: Tensor, sample_rate: int) -> dict[str,
 
     Returns:
         ``pesq``: wideband PESQ at 16 kHz, 1 to 4.64; ``stoi``: extended short-time intelligibility, up to 1;
-        ``f0_cents`` and ``voicing_error``: see :class:`audioflow.evaluation.pitch.PitchErrors`. NaN where one cannot be
-        taken, such as of silence.
+        ``f0_cents`` and ``voicing_error``: see :class:`audioflow.evaluation.pitch.PitchErrors`; and where its package
+        is installed ``distillmos``, of the generated wav alone: see :mod:`audioflow.evaluation.opinion`. NaN where one
+        cannot be taken, such as of silence.
 
     Raises:
         OptionError: a package is missing.
@@ -44,10 +46,12 @@ def hearing(reference: Tensor, generated: Tensor, sample_rate: int) -> dict[str,
     """
     require_packages()
     errors = pitch_errors(reference, generated, sample_rate)
-    pair = [resample(wav.detach().float().cpu()[None], sample_rate, RATE)[0].numpy() for wav in (reference, generated)]
+    heard = [resample(wav.detach().float().cpu()[None], sample_rate, RATE)[0] for wav in (reference, generated)]
+    pair = [wav.numpy() for wav in heard]
     return {
         "pesq": _pesq(*pair),
         "stoi": _stoi(*pair),
+        **({"distillmos": distillmos(heard[1])} if has_distillmos() else {}),
         "f0_cents": errors.f0_rmse_cents,
         "voicing_error": errors.voicing_error,
     }

@@ -26,8 +26,8 @@ EXPLANATIONS = {
     "without the weights: resident memory of the process on a CPU, tensors on a GPU",
     "share_of_ceiling": "arithmetic done in a second, of the most that a convolution or matrix product reached in the "
     "same run, in the engine's precision or in float32; see the ceilings below",
-    "nats_per_sample": "exact log-likelihood of the recording given its mel, a density over amplitudes in [-1, 1]; "
-    "higher is better",
+    "nats_per_sample": "exact log-likelihood of the recording given its mel under the model, without any mel matching; "
+    "a density over amplitudes in [-1, 1]; higher is better",
     "bits_per_sample": "the same as code length of a 16-bit sample, 15 - nats / ln 2; lower is better",
     "m_stft": "multi-resolution STFT distance from the recording: spectral convergence and log magnitude; "
     "lower is better",
@@ -35,6 +35,8 @@ EXPLANATIONS = {
     "lsd_db": "log-spectral distance from the recording in dB: RMS over bins, mean over frames; lower is better",
     "pesq": "wideband PESQ at 16 kHz, 1 to 4.64; higher is better",
     "stoi": "extended short-time objective intelligibility, up to 1; higher is better",
+    "distillmos": "mean opinion score from 1 to 5 that DistillMOS predicts of the sound alone, without the recording; "
+    "higher is better",
     "f0_cents": "RMS difference of pitch from the recording's where both are voiced, 1200 cents to the octave",
     "voicing_error": "share of 10 ms frames that are voiced in one and not in the other",
     "difference": "greatest difference of a sample from the model's first engine with the same noise; "

@@ -22,8 +22,24 @@ def three_digits(value: float) -> str:
     return f"{value:,.{max(0, decimals)}f}"
 
 
-# Shown only where they were asked for.
-HEARING = ("pesq", "stoi", "f0_cents", "voicing_error")
+def matched_engine(engine: str, rounds: int) -> str:
+    """Name an engine whose audio is moved to its mel in so many rounds.
+
+    >>> matched_engine("cpu", 8), matched_engine("-", 24), matched_engine("cpu", 0)
+    ('cpu, matched 8', 'matched 24', 'cpu')
+    """
+    if not rounds:
+        return engine
+    return f"matched {rounds}" if engine == "-" else f"{engine}, matched {rounds}"
+
+
+MATCHED_NOTE = (
+    "Rows that are called matched: after sampling, the audio was moved to the mel that it was made from, in so many "
+    "rounds. Likelihoods are those of the models without it: matched audio is no draw of any density."
+)
+
+# Shown only where they were asked for, and taken.
+HEARING = ("pesq", "stoi", "distillmos", "f0_cents", "voicing_error")
 
 # Heading of each figure of a row, and how it is written.
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -41,6 +57,7 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "lsd_db": ("LSD dB", "{:.2f}".format),
     "pesq": ("PESQ", "{:.2f}".format),
     "stoi": ("ESTOI", "{:.3f}".format),
+    "distillmos": ("DistillMOS", "{:.2f}".format),
     "f0_cents": ("F0 cents", "{:.0f}".format),
     "voicing_error": ("voicing err.", "{:.1%}".format),
     "difference": ("max diff.", "{:.2g}".format),
@@ -55,7 +72,7 @@ class Row:
 
     Attributes:
         label: the model's name in this comparison.
-        engine: how it was sampled.
+        engine: how it was sampled; ``cpu, matched 8`` where the audio was then moved to its mel.
         audio: what it made of each input, wav [T] by the input's name; of a stretch only where ``note`` says so.
         parameters: how many numbers the model has learned.
         multiply_accumulates: how many it takes to make one sample.
@@ -68,6 +85,7 @@ class Row:
         peak_bytes: memory that synthesis took at its peak, over that which was taken before.
         share_of_ceiling: of the best arithmetic that the device reached in the same run.
         agreement: with the model's reference engine, over a short stretch, same noise.
+        match_mel: rounds in which the audio was moved to its mel; 0 for audio as it was made.
     """
 
     label: str
@@ -84,6 +102,7 @@ class Row:
     peak_bytes: int | None = None
     share_of_ceiling: float | None = None
     agreement: Agreement | None = None
+    match_mel: int = 0
 
     def figures(self) -> dict[str, float | int | None]:
         """Give the row's figures by name, in the order of the columns."""
@@ -140,17 +159,18 @@ class Comparison:
         return list(self.rows[0].audio)
 
     def columns(self) -> list[str]:
-        """Names of the figures that are shown: all but those of hearing where no row has them."""
-        heard = any(name in row.distances for row in self.rows for name in HEARING)
-        return [name for name in COLUMNS if heard or name not in HEARING]
+        """Names of the figures that are shown: all but those of hearing that no row has."""
+        heard = {name for row in self.rows for name in row.distances}
+        return [name for name in COLUMNS if name in heard or name not in HEARING]
 
     def conditions(self) -> str:
-        """Say in one sentence what the figures hold for."""
+        """Say what the figures hold for."""
         noise = "uniform noise of one 16-bit step" if self.dequantized else "none"
         recordings = "1 recording" if len(self.inputs) == 1 else f"the mean over {len(self.inputs)} recordings"
+        matched = f" {MATCHED_NOTE}" if any(row.match_mel for row in self.rows) else ""
         return (
             f"Figures of {recordings} at {self.sample_rate} Hz; seed {self.seed}, "
-            f"temperature {self.temperature:g}; dequantisation: {noise}."
+            f"temperature {self.temperature:g}; dequantisation: {noise}.{matched}"
         )
 
     def table(self) -> str:
@@ -167,7 +187,13 @@ class Comparison:
     def to_json(self) -> str:
         """Give the figures and conditions, without the audio, as JSON text."""
         rows = [
-            {"model": row.label, "engine": row.engine, **self._shown(row), "note": row.note or None}
+            {
+                "model": row.label,
+                "engine": row.engine,
+                "match_mel": row.match_mel,
+                **self._shown(row),
+                "note": row.note or None,
+            }
             for row in self.rows
         ]
         facts = {

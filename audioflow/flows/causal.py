@@ -22,9 +22,9 @@ class CausalAffine(Bijection):
     Data to noise is one pass. Noise to data runs sample by sample (``sequential == "to_data"``), with rings of past
     activations, so that each step costs one column of the network.
 
-    A network over groups of ``r`` samples has the law of a group. ``x`` stays ``[B, 1, T]``; ``cond`` and ``level`` are at
-    the rate of groups then, ``[B, M, T / r]``. What a sample's numbers depend on of its own group is a part of the law,
-    so the map is triangular all the same.
+    A network over groups of ``r`` samples has the law of a group. ``x`` stays ``[B, 1, T]``; ``cond`` and ``level``
+    are at the rate of groups then, ``[B, M, T / r]``. What a sample's numbers depend on of its own group is a part of
+    the law, so the map is triangular all the same.
 
     Args:
         network: one channel in, two out; or ``r`` in, and what the law of a group takes out.
@@ -40,7 +40,11 @@ class CausalAffine(Bijection):
     speaker: Tensor | None
 
     def __init__(
-        self, network: CausalWaveNet, law: Gaussian | GroupLaw, level: Tensor | None = None, speaker: Tensor | None = None
+        self,
+        network: CausalWaveNet,
+        law: Gaussian | GroupLaw,
+        level: Tensor | None = None,
+        speaker: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.network = network

@@ -43,6 +43,10 @@ class Filter(NamedTuple):
     log_scale: Tensor
     block: int
 
+    def scale_of_samples(self, steps: int, offset: int = 0) -> Tensor:
+        """Standard deviations ``[B, steps]``, from sample ``offset`` of the first block on."""
+        return torch.exp(self.log_scale).repeat_interleave(self.block, dim=1)[:, offset : offset + steps]
+
     def log_scale_of_samples(self, steps: int, offset: int = 0) -> Tensor:
         """``[B, steps]``, from sample ``offset`` of the first block on."""
         return self.log_scale.repeat_interleave(self.block, dim=1)[:, offset : offset + steps]
@@ -109,9 +113,10 @@ class EnvelopeFilter(nn.Module):
 
         After the end of an utterance, as the mask ``[B, 1, F]`` has it, its last frame goes on.
         """
-        lags = self._over_blocks(self._autocorrelations(mel), frame_mask)
+        lags = self._autocorrelations(mel)
         zero = (lags[..., :1] + ROUNDING) * (1 + self.correction)
-        coefficients, energy = predictors(torch.cat([zero, lags[..., 1:]], dim=-1))
+        lags = self._over_blocks(torch.cat([zero, lags[..., 1:]], dim=-1), frame_mask)
+        coefficients, energy = predictors(lags)
         log_scale = 0.5 * torch.log(energy) + self.offset.double()
         return Filter(coefficients, log_scale.clamp(min=0.5 * math.log(ROUNDING)), self.block)
 
@@ -139,16 +144,16 @@ class EnvelopeFilter(nn.Module):
         places = (blocks + 0.5) / self.per_frame - centre
         share = (places - places.floor())[:, None]
         first = places.floor().long()
-        if frame_mask is None:
-            last = first.new_tensor(frames - 1).expand(lags.shape[0], 1)
-        else:
-            last = (frame_mask.sum(dim=-1).long() - 1).clamp(min=0)
+        last = first if frame_mask is None else (frame_mask.sum(dim=-1).long() - 1).clamp(min=0)
 
         def at(index: Tensor) -> Tensor:
-            rows = torch.minimum(index.clamp(min=0).expand(lags.shape[0], -1), last)
+            index = index.clamp(min=0)
+            if frame_mask is None:
+                return lags[:, index.clamp(max=frames - 1)]
+            rows = torch.minimum(index.expand(lags.shape[0], -1), last)
             return lags.gather(1, rows[..., None].expand(-1, -1, lags.shape[2]))
 
-        return at(first) * (1 - share) + at(first + 1) * share
+        return torch.lerp(at(first), at(first + 1), share)
 
     @torch.no_grad()
     def fit_upper_bands(self, wav: Tensor, mel: Tensor, frame_mask: Tensor | None = None) -> None:

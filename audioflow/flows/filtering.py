@@ -229,9 +229,7 @@ class _Resonated(torch.autograd.Function):
     """:func:`resonate` by compiled loops; its adjoint is the same filter, run backwards in time."""
 
     @staticmethod
-    def forward(
-        ctx: Any, drive: Tensor, before: Tensor, coefficients: Tensor, block: int, offset: int
-    ) -> Tensor:
+    def forward(ctx: Any, drive: Tensor, before: Tensor, coefficients: Tensor, block: int, offset: int) -> Tensor:
         x = torch.cat([before, drive], dim=1).detach()
         _loops().resonated(x.numpy(), _array(coefficients), block, offset)
         ctx.save_for_backward(x, coefficients)

@@ -5,7 +5,8 @@ the first map from speech to noise, exactly invertible and with nothing trained 
 
 .. math::
     u_t = \Bigl(x_t - \sum_{i=1}^{p} a_i(t)\, x_{t-i}\Bigr) / \sigma_t \qquad
-    x_t = \sigma_t u_t + \sum_{i=1}^{p} a_i(t)\, x_{t-i} \qquad \log|\det \partial u / \partial x| = -\sum_t \log \sigma_t
+    x_t = \sigma_t u_t + \sum_{i=1}^{p} a_i(t)\, x_{t-i} \qquad
+    \log|\det \partial u / \partial x| = -\sum_t \log \sigma_t
 """
 
 import math
@@ -98,8 +99,10 @@ class Front(Bijection):
             around: frames around a segment; the outermost frames stand for them by default.
         """
         with full_precision(mel):
+            whole: Filter
             if around is None:
-                return self.envelope(mel, frame_mask)
+                whole = self.envelope(mel, frame_mask)
+                return whole
             wider = torch.cat([around.mel_before, mel, around.mel_after], dim=-1)
             per_frame = blocks_per_frame(self.hop_length)
             own = slice(per_frame, -per_frame)
@@ -118,11 +121,9 @@ class Front(Bijection):
             speech = x[:, 0].double()
             past = _past(before, speech, self.order)
             residual = speech - predict(torch.cat([past, speech], dim=1), filter_.coefficients, filter_.block)
-            return _like(residual * torch.exp(-filter_.log_scale_of_samples(x.shape[-1])), x)[:, None]
+            return _like(residual / filter_.scale_of_samples(x.shape[-1]), x)[:, None]
 
-    def sound(
-        self, u: Tensor, filter_: Filter, before: Tensor | None = None, offset: int = 0
-    ) -> tuple[Tensor, Tensor]:
+    def sound(self, u: Tensor, filter_: Filter, before: Tensor | None = None, offset: int = 0) -> tuple[Tensor, Tensor]:
         """Speech ``[B, 1, T]`` of excitation ``u [B, 1, T]``, and its last samples, for what comes after it.
 
         Args:
@@ -132,7 +133,7 @@ class Front(Bijection):
             offset: of the first sample in the filter's first block.
         """
         with full_precision(u):
-            drive = u[:, 0].double() * torch.exp(filter_.log_scale_of_samples(u.shape[-1], offset))
+            drive = u[:, 0].double() * filter_.scale_of_samples(u.shape[-1], offset)
             past = _past(before, drive, self.order)
             speech = resonate(drive, past, filter_.coefficients, filter_.block, offset)
             after = torch.cat([past, speech], dim=1)[:, speech.shape[1] :]

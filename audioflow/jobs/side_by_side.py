@@ -84,6 +84,7 @@ def compare_checkpoints(
     overwrite: bool = True,
     heard: bool = False,
     scored: bool = True,
+    match_mel: int = 8,
     progress: Callable[[str], object] = lambda _: None,
     note: Callable[[str], object] = lambda _: None,
 ) -> Comparison:
@@ -94,7 +95,7 @@ def compare_checkpoints(
     """
     vocoders = load_labelled(checkpoints, device)
     for label, vocoder in vocoders.items():
-        check_options(vocoder, "auto", temperature, speaker)
+        check_options(vocoder, "auto", temperature, speaker, match_mel)
         if hint := speaker_note(vocoder, speaker):
             note(f"{label}: {hint}")
     wavs = read_recordings(recordings, common_rate(vocoders), seconds, note)
@@ -108,6 +109,7 @@ def compare_checkpoints(
         engines=engines,
         heard=heard,
         scored=scored,
+        match_mel=match_mel,
         progress=progress,
     )
     if page is not None:

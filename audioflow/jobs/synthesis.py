@@ -30,6 +30,7 @@ class Synthesis:
         seconds: its length.
         elapsed: seconds of computing, a batch's time shared out by length.
         notes: see :class:`SpeechInput`.
+        match_mel: rounds in which the audio was moved to its mel.
     """
 
     source: Path
@@ -37,6 +38,7 @@ class Synthesis:
     seconds: float
     elapsed: float
     notes: tuple[str, ...]
+    match_mel: int
 
 
 def output_paths(inputs: Sequence[SpeechInput], out: Path, *, overwrite: bool) -> list[Path]:
@@ -74,6 +76,7 @@ def synthesize_files(
     seed: int = 0,
     temperature: float = 1.0,
     speaker: int | None = None,
+    match_mel: int | None = None,
     batch_size: int = 16,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -89,27 +92,31 @@ def synthesize_files(
         seed: of the noise; every file gets the noise of this seed.
         temperature: how much of the noise is used, see :meth:`Vocoder.synthesize`.
         speaker: speaker number, for a model of several voices.
+        match_mel: rounds in which the audio is moved to its mel, see :meth:`Vocoder.synthesize`; those that the vocoder
+            recommends by default.
         batch_size: utterances made together, at most.
         overwrite: whether files that are there may be replaced.
         progress: told of samples done.
         written: told of each file when it is on the disk.
 
     Raises:
-        OptionError: an unknown engine, a temperature below zero, or a speaker that the model does not have.
+        OptionError: an unknown engine, a temperature or a number of rounds below zero, or a speaker that the model does
+            not have.
         OutputError: an output is occupied or cannot be written; nothing that was there before is lost.
     """
-    check_options(vocoder, engine, temperature, speaker)
+    rounds = vocoder.recommended_match_mel if match_mel is None else match_mel
+    check_options(vocoder, engine, temperature, speaker, rounds)
     paths = output_paths(inputs, Path(out), overwrite=overwrite)
     made: list[Synthesis] = []
     for batch in batches_by_length(list(zip(inputs, paths, strict=True)), batch_size):
         started = time.monotonic()
-        wavs = _synthesize([item for item, _ in batch], vocoder, engine, seed, temperature, speaker, progress)
+        wavs = _synthesize([item for item, _ in batch], vocoder, engine, seed, temperature, speaker, rounds, progress)
         elapsed = time.monotonic() - started
         total = sum(item.samples for item, _ in batch)
         for (item, path), wav in zip(batch, wavs, strict=True):
             write_audio(path, wav, vocoder.contract.sample_rate, overwrite=overwrite)
             seconds = item.samples / vocoder.contract.sample_rate
-            made.append(Synthesis(item.path, path, seconds, elapsed * item.samples / total, item.notes))
+            made.append(Synthesis(item.path, path, seconds, elapsed * item.samples / total, item.notes, rounds))
             written(made[-1])
     return made
 
@@ -122,7 +129,7 @@ def batches_by_length(
     return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
 
 
-def check_options(vocoder: Vocoder, engine: str, temperature: float, speaker: int | None) -> None:
+def check_options(vocoder: Vocoder, engine: str, temperature: float, speaker: int | None, match_mel: int = 0) -> None:
     """Refuse what the vocoder cannot do, before anything is computed.
 
     Raises:
@@ -136,6 +143,8 @@ def check_options(vocoder: Vocoder, engine: str, temperature: float, speaker: in
         raise OptionError(f"The engine {engine!r} does not work here; use {usable}, or --device {device}.")
     if not 0 <= temperature < math.inf:
         raise OptionError(f"The temperature is {temperature}; it must be a number from 0 on.")
+    if match_mel < 0:
+        raise OptionError(f"The rounds of mel matching are {match_mel}; they must be a whole number from 0 on.")
     speakers = int(vocoder.config.get("speakers", 0))
     if speaker is not None and not 0 <= speaker < speakers:
         known = f"speakers 0 to {speakers - 1}" if speakers else "no speakers"
@@ -157,6 +166,7 @@ def _synthesize(
     seed: int,
     temperature: float,
     speaker: int | None,
+    match_mel: int,
     progress: Progress | None,
 ) -> list[Tensor]:
     device = vocoder.normalizer.mean.device
@@ -171,5 +181,6 @@ def _synthesize(
         engine=engine,
         speaker=voices,
         progress=progress,
+        match_mel=match_mel,
     )
     return [wav[: item.samples].cpu() for wav, item in zip(wavs, items, strict=True)]

@@ -7,6 +7,7 @@ from torch.nn import functional
 from audioflow.nets.gated_stack import GatedStack, dilation_cycle
 from audioflow.nets.masked_convolution import MaskedConv1d, start_at_zero
 from audioflow.nets.masks import full_precision, masked, wide
+from audioflow.nets.rows import channels_of, convolved, rows_of
 
 
 class FrontWaveNet(nn.Module):
@@ -64,10 +65,16 @@ class FrontWaveNet(nn.Module):
 
     def forward(self, x: Tensor, cond: Tensor | None, mask: Tensor | None = None) -> Tensor:
         """``x [B, in, T]``, ``cond [B, M, T]`` -> ``[B, out, T]``; first and last layer in float32 under autocast."""
-        seen = None if cond is None else cond[:, self.seen]
+        shares = self.stack.shares(None if cond is None else cond[:, self.seen])
+        if self.stack.runs_by_rows(wide(x), shares):
+            with full_precision(x):
+                h = masked(channels_of(functional.relu(convolved(self.front, rows_of(wide(x))))), mask)
+                h = functional.relu(rows_of(self.stack(h, shares, mask)))
+                h = channels_of(convolved(self.end, functional.relu(convolved(self.hidden, h))))
+                return masked(h.contiguous() * torch.exp(3 * self.end_scale), mask)
         with full_precision(x):
             h = masked(functional.relu(self.front(wide(x))), mask)
-        skips = self.stack(h, self.stack.shares(seen), mask)
+        skips = self.stack(h, shares, mask)
         hidden = functional.relu(self.hidden(functional.relu(skips)))
         with full_precision(x):
             return masked(self.end(wide(hidden)) * torch.exp(3 * self.end_scale), mask)

@@ -16,6 +16,7 @@ from audioflow.nets.masks import full_precision, masked, wide
 from audioflow.nets.pointwise import conv1x1
 from audioflow.nets.rows import channels_of, rows_of
 from audioflow.nets.sight import Sight
+from audioflow.nets.weight_norm import joined_weights
 
 
 def dilation_cycle(layers: int, cycle: int) -> list[int]:
@@ -288,13 +289,13 @@ class GatedStack(nn.Module):
     def _run_by_rows(self, x: Tensor, shares: Shares | None, mask: Tensor | None) -> Tensor:
         room = _row_stack()
         with full_precision(x):
-            layers = [
-                room.Layer(c.weight, o.weight[..., 0], o.bias)
-                for c, o in zip(self.convolutions, self.outputs, strict=True)
-            ]
+            # [L * 2 G, C, K] -> [L, K, C, 2 G]: convolutions have as many channels each.
+            taps = joined_weights(self.convolutions).unflatten(0, (len(self.dilations), -1)).permute(0, 3, 2, 1)
+            biases = torch.cat([layer.bias for layer in self.outputs])  # type: ignore[misc]
+            weights = room.Weights(taps, joined_weights(self.outputs)[..., 0], biases)
             shape = room.Shape([c.offsets for c in self.convolutions], self.residual_scale)  # type: ignore[union-attr]
             rows_mask = None if mask is None else mask[:, 0].t().to(x.dtype)
-            result: Tensor = room.run(shape, rows_of(x), self._told_to_rows(len(x), shares), layers, rows_mask)
+            result: Tensor = room.run(shape, rows_of(x), self._told_to_rows(len(x), shares), weights, rows_mask)
         return channels_of(result)
 
     def _told_to_rows(self, batch: int, shares: Shares | None) -> Any:

@@ -1,14 +1,17 @@
 """The law of a group of samples: one sample after another within the group, all of them from one step of a network."""
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from audioflow.distributions import OutputLaw
-from audioflow.nets.made import MADE
-from audioflow.nets.masks import masked, wide
+from audioflow.nets.made import MADE, MadeState, rows_of
+from audioflow.nets.masks import wide
+from audioflow.nets.slots import Units
 
 
 class GroupLaw(OutputLaw, nn.Module):
@@ -20,8 +23,8 @@ class GroupLaw(OutputLaw, nn.Module):
 
     The network gives ``theta``, the parameters of a law for each sample; the strictly lower triangle ``L`` of their
     linear dependence on each other, with which a Gaussian law is the Gaussian of full covariance; and features ``h`` of
-    a MADE ``m`` where there are hidden units. Numbers of the network, in order: ``theta`` as ``[P, r]``, ``L`` row by row
-    (``L_10, L_20, L_21, ...``), ``h``.
+    a MADE ``m`` where there are hidden units. Numbers of the network, in order: ``theta`` as ``[P, r]``, ``L`` row by
+    row (``L_10, L_20, L_21, ...``), ``h``.
 
     Args:
         law: of one sample, ``P`` numbers each.
@@ -39,6 +42,7 @@ class GroupLaw(OutputLaw, nn.Module):
 
     rows: Tensor
     columns: Tensor
+    _ready: tuple[MadeState, Tensor] | None = None
 
     def __init__(self, law: OutputLaw, samples: int, hidden: Sequence[int] = ()) -> None:
         super().__init__()
@@ -56,8 +60,8 @@ class GroupLaw(OutputLaw, nn.Module):
     def split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``params [B, P', T]`` -> ``theta [B, P, r, T]``, ``L [B, pairs, T]``, ``h [B, features, T]``."""
         own, pairs = self.law.parameter_channels * self.samples, len(self.rows)
-        theta = params[:, :own].unflatten(1, (self.law.parameter_channels, self.samples))
-        return theta, params[:, own : own + pairs], params[:, own + pairs :]
+        theta, lower, features = params.split([own, pairs, params.shape[1] - own - pairs], dim=1)
+        return theta.unflatten(1, (self.law.parameter_channels, self.samples)), lower, features
 
     @override
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
@@ -70,19 +74,20 @@ class GroupLaw(OutputLaw, nn.Module):
         if self.made is not None:
             theta = theta + self.made(x, features).unflatten(1, (self.law.parameter_channels, self.samples))
         moved = torch.zeros_like(wide(x)).index_add(1, self.rows, lower * x[:, self.columns])
-        return self.law.moved(theta.flatten(2), moved.flatten(1)[:, None]).unflatten(2, (self.samples, -1))
+        given: Tensor = self.law.moved(theta.flatten(2), moved.flatten(1)[:, None]).unflatten(2, (self.samples, -1))
+        return given
 
     def _log_prob_of_each(self, theta: Tensor, x: Tensor) -> Tensor:
-        log_prob = self.law.log_prob(theta.flatten(2), x.flatten(1)[:, None])
-        return log_prob.unflatten(1, (self.samples, -1))
+        log_prob: Tensor = self.law.log_prob(theta.flatten(2), x.flatten(1)[:, None]).unflatten(1, (self.samples, -1))
+        return log_prob
 
     @override
     def sample(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
-        """The groups ``[B, r, T]`` that ``noise [B, N r, T]`` selects; sample ``i`` takes the numbers ``N i`` and on."""
+        """The groups ``[B, r, T]`` that ``noise [B, N r, T]`` selects; sample ``i`` takes those from ``N i`` on."""
         theta, lower, features = self.split(params)
         each = noise.unflatten(1, (self.samples, self.law.noise_channels))
         drawn: list[Tensor] = []
-        state = None if self.made is None else self.made.init_state(noise[:, : self.samples], features)
+        state = self._begin(noise[:, : self.samples], features)
         pair = 0
         for i in range(self.samples):
             own = theta[:, :, i]
@@ -109,3 +114,23 @@ class GroupLaw(OutputLaw, nn.Module):
         theta, lower, features = self.split(params)
         own = self.law.moved(theta.flatten(2), shift.flatten(1)[:, None])
         return torch.cat([own.unflatten(2, (self.samples, -1)).flatten(1, 2), lower, features], dim=1)
+
+    @override
+    def like(self, x: Tensor) -> "GroupLaw":
+        """The same law with its MADE's weights sorted for draws, which waits for the device and takes long."""
+        law = copy.copy(self)
+        law.law = self.law.like(x)
+        if self.made is not None and self.made.condition is not None:
+            state = self.made.init_state(x.new_zeros(1, self.samples, 1), x.new_zeros(1, self.features, 1))
+            law._ready = state, self.made.condition.weight[torch.argsort(self.made.degrees()[1], stable=True)]
+        return law
+
+    def _begin(self, x: Tensor, features: Tensor) -> MadeState | None:
+        """The MADE before the first sample of groups like ``x [B, r, T]``."""
+        if self.made is None or self._ready is None:
+            return None if self.made is None else self.made.init_state(x, features)
+        state, matrix = self._ready
+        told = matrix @ rows_of(wide(features)).t()
+        units = [Units(told, weight.shape[1], axis=0) for weight in state.weights]
+        values = [Units(told, weight.shape[0], axis=0) for weight in state.weights[:-1]]
+        return replace(state, position=0, shape=x.shape, told=told, inputs=units[0], sums=units[1:], values=values)

@@ -11,6 +11,7 @@ from typing_extensions import override
 from audioflow.nets.gated_stack import GatedStack, dilation_cycle
 from audioflow.nets.masked_convolution import MaskedConv1d, bias_of, start_at_zero
 from audioflow.nets.masks import full_precision, masked, wide
+from audioflow.nets.rows import channels_of, convolved, rows_of
 from audioflow.nets.sight import TOLD, padding, spread_degrees
 from audioflow.nets.slots import ChannelNet, Units
 
@@ -112,9 +113,15 @@ class MaskedWaveNet(ChannelNet[MaskedState]):
 
     @override
     def forward(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        shares = self.stack.shares(cond)
+        if self.stack.runs_by_rows(wide(x), shares):
+            with full_precision(x):
+                h = masked(channels_of(convolved(self.start, rows_of(wide(x)))), mask)
+                h = channels_of(convolved(self.end, rows_of(self.stack(h, shares, mask))))
+                return masked(h.contiguous(), mask)
         with full_precision(x):
             h = masked(self.start(wide(x)), mask)
-        h = self.stack(h, self.stack.shares(cond), mask)
+        h = self.stack(h, shares, mask)
         with full_precision(x):
             return masked(self.end(wide(h)), mask)
 

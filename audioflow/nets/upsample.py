@@ -208,8 +208,8 @@ def make_upsampler(
         samples_per_step: samples that share their features; they divide the hop.
 
     Raises:
-        ValueError: hidden channels with another upsampler, the factors do not multiply to the hop, or ``transposed2d`` would have to change the number of
-            channels.
+        ValueError: hidden channels with another upsampler, the factors do not multiply to the hop, or ``transposed2d``
+            would have to change the number of channels.
     """
     hop = contract.hop_length // samples_per_step
     if name == "interpolate":

@@ -28,6 +28,10 @@ BLOCK = 400
 """Steps whose conditioning is projected together: few enough to keep memory small, enough to make it one product."""
 
 
+Precision = Literal["float32", "int16", "int8"]
+"""Of the weights of gated layers on a CPU."""
+
+
 class Engine(Protocol):
     """What an engine is: a function from conditioning and noise to audio."""
 
@@ -181,9 +185,7 @@ def _samples(cond: Tensor | FrameFeatures) -> Tensor:
     return cond.samples() if isinstance(cond, FrameFeatures) else cond
 
 
-def _compiled(
-    precision: Literal["float32", "int16", "int8"], network: CausalWaveNet, law: OutputLaw, *args: Any, **options: Any
-) -> Tensor:
+def _compiled(precision: Precision, network: CausalWaveNet, law: OutputLaw, *args: Any, **options: Any) -> Tensor:
     """The compiled loop; ``cached`` where it cannot be compiled or does not know the law."""
     check_groups(law, options.get("preemphasis", 0.0))
     engine = _compiled_engine(law, precision)
@@ -256,7 +258,7 @@ def sampler_of(
     return sampler
 
 
-def _compiled_engine(law: OutputLaw, precision: str) -> Any:
+def _compiled_engine(law: OutputLaw, precision: Precision) -> Any:
     """The module of the compiled loop, once it is known to compile; ``None`` otherwise, and a warning."""
     name = next(name for name, own in _PRECISIONS.items() if own == precision)
     try:
@@ -302,7 +304,7 @@ ENGINES: dict[str, Engine] = {
 }
 """By name, the fastest first, of those that work where a model is."""
 
-_PRECISIONS = {"cpu": "float32", "cpu-int16": "int16", "cpu-int8": "int8"}
+_PRECISIONS: dict[str, Precision] = {"cpu": "float32", "cpu-int16": "int16", "cpu-int8": "int8"}
 
 CPU_ENGINES = tuple(_PRECISIONS)
 """Those that work on a CPU only, in float32 whatever the dtype of the model; ``cpu-int8`` where

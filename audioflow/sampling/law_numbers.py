@@ -65,7 +65,7 @@ def law_numbers(law: OutputLaw, temperature: float) -> LawNumbers:
 
 
 def prepared_noise(law: OutputLaw, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Standard normal noise ``[B, N, T]`` as a compiled loop takes it: two numbers for each sample, ``[B, T, r]``, float32.
+    """Standard normal noise ``[B, N, T]`` as a compiled loop takes it: two numbers for each sample, ``[B, T, r]``.
 
     The first number is standard normal for a Gaussian, and uniform for the other laws, of which it chooses a component
     or a class; the second is what the location and scale of a mixture's component are applied to.

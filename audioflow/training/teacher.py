@@ -48,10 +48,10 @@ def _require_fit(teacher: WaveNet, path: str | Path, recipe: Recipe) -> None:
             f"The teacher {path} hears another mel front-end than the recipe's ({', '.join(differences)}); "
             "change the recipe's mel, or name another teacher."
         )
-    fronts = {name: _front_of(config) for name, config in (("teacher", teacher.config), ("student", recipe.model.fields))}
-    if fronts["teacher"] != fronts["student"]:
+    theirs, own = _front_of(teacher.config), _front_of(recipe.model.fields)
+    if theirs != own:
         raise TrainingError(
-            f"The teacher {path} has {_front_said(fronts['teacher'])}, but the student {_front_said(fronts['student'])}; "
+            f"The teacher {path} has {_front_said(theirs)}, but the student {_front_said(own)}; "
             "give model.front and model.front_correction of the teacher."
         )
     if isinstance(teacher.law, MuLawCategorical):

@@ -95,7 +95,8 @@ class Vocoder(nn.Module, ABC):
         self.config = dict(config)
         self.front_end = MelFrontEnd(contract)
         self.normalizer = MelNormalizer(contract.n_mels)
-        self.front = make_front(contract, config.get("front", "none"), float(config.get("front_correction", CORRECTION)))
+        correction = float(config.get("front_correction", CORRECTION))
+        self.front = make_front(contract, config.get("front", "none"), correction)
         self.level = MelLevel(contract, follow=bool(config["follow_level"]) and self.front is None)
 
     @property
@@ -112,6 +113,11 @@ class Vocoder(nn.Module, ABC):
     def usable_engines(self) -> tuple[str, ...]:
         """Engines for the device and the dtype that the model is on; ``"auto"`` is the first of them."""
         return self.engines
+
+    @property
+    def recommended_match_mel(self) -> int:
+        """Rounds of mel matching for listening: 8 with a front, none without, where the audio is the papers'."""
+        return 0 if self.front is None else 8
 
     @property
     def scores_step_by_step(self) -> bool:
@@ -252,8 +258,8 @@ class Vocoder(nn.Module, ABC):
         """Turn mel spectrograms into speech piece by piece, each as soon as the frames that it needs are there.
 
         Together the pieces are what :meth:`synthesize` gives. A piece of ``n`` frames needs :attr:`lookahead_frames`
-        frames after it; a model that has to see all of them (``None``) gives one piece at the end. Matching the mel needs
-        more of them, :attr:`audioflow.audio.matching.MelMatcher.lookahead_frames`.
+        frames after it; a model that has to see all of them (``None``) gives one piece at the end. Matching the mel
+        needs more of them, :attr:`audioflow.audio.matching.MelMatcher.lookahead_frames`.
 
         Args:
             mel: ``[B, M, F]``, or pieces ``[B, M, n]`` that come one after another.
@@ -318,7 +324,7 @@ class Vocoder(nn.Module, ABC):
         seeds: Sequence[int],
         steps: Sequence[int] | None,
         frames: int | None = None,
-        streams: bool = False,  # noqa: FBT001, FBT002
+        streams: bool = False,
         match_mel: int = 0,
     ) -> Job:
         if match_mel < 0:
@@ -374,9 +380,7 @@ class Vocoder(nn.Module, ABC):
         return mel
 
     @torch.no_grad()
-    def initialize(
-        self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None, around: Around | None = None
-    ) -> None:
+    def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None, around: Around | None = None) -> None:
         """Fit whatever starts from statistics of data, over valid steps; called once, before training.
 
         Args:

@@ -12,9 +12,7 @@ from audioflow.nets.masks import mask_of
 from audioflow.vocoders.pieces import MelWindow
 
 
-def sounded(
-    front: Front, excitation: Iterable[Tensor], source: MelWindow, lengths: Tensor | None
-) -> Iterator[Tensor]:
+def sounded(front: Front, excitation: Iterable[Tensor], source: MelWindow, lengths: Tensor | None) -> Iterator[Tensor]:
     """Speech ``[B, 1, n]`` of each piece of excitation ``[B, 1, n]``; together it is that of the whole.
 
     Args:

@@ -161,9 +161,7 @@ class FlowVocoder(Vocoder):
 
     @override
     @torch.no_grad()
-    def initialize(
-        self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None, around: Around | None = None
-    ) -> None:
+    def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None, around: Around | None = None) -> None:
         super().initialize(wav, mel, lengths, around)
         if not any(isinstance(layer, ActNorm) for layer in self.flow.modules()):
             return

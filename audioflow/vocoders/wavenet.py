@@ -72,8 +72,8 @@ class WaveNet(Vocoder):
         front_kernel_size: taps of the first convolution.
         front_relu: whether a ReLU follows it, as in ClariNet.
         linear_taps: past steps that predict the next one linearly, beside the network; 0 for none.
-        samples_per_step: ``r``: samples that the network makes at a time, on excitation only. Its step then is a group of
-            them, and one sample after another within the group depends on those before, see
+        samples_per_step: ``r``: samples that the network makes at a time, on excitation only. Its step then is a group
+            of them, and one sample after another within the group depends on those before, see
             :class:`audioflow.nets.group_head.GroupLaw`.
         group_hidden: units of the hidden layer of the MADE within a group; 0 for a linear dependence alone.
         cond_hidden: channels between two convolutions of the mel, of which there is one alone where this is 0; goes
@@ -256,9 +256,7 @@ class WaveNet(Vocoder):
             raise ValueError(f"the engine {engine} needs the model on a {place}; use {self.usable_engines[0]}")
 
     @override
-    def initialize(
-        self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None, around: Around | None = None
-    ) -> None:
+    def initialize(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None, around: Around | None = None) -> None:
         super().initialize(emphasize(wav, self.preemphasis), mel, lengths, around)
 
     def bijection(self, level: Tensor | None = None, speaker: Tensor | None = None) -> Bijection:

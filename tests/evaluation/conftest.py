@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from audioflow.audio import PRESETS, MelFrontEnd, read_audio
+from audioflow.audio.matching import MelMatcher
 
 SPEECH = Path(__file__).parents[2] / "data" / "speech"
 
@@ -44,11 +45,11 @@ class ToyVocoder(nn.Module):
     def scored_samples(self, frames):
         return frames * self.contract.hop_length
 
-    def synthesize(self, mel, lengths=None, temperature=1.0, seed=0, engine="auto", speaker=None):
+    def synthesize(self, mel, lengths=None, temperature=1.0, seed=0, engine="auto", speaker=None, match_mel=0):
         scale = temperature * self.scale(mel)
         noise = torch.randn(scale.shape[1], generator=torch.Generator().manual_seed(seed))
         if engine != "naive":
-            return (scale * noise).clamp(-1, 1)
+            return MelMatcher(self.contract, match_mel)((scale * noise).clamp(-1, 1), mel).clamp(-1, 1)
         wav = torch.zeros_like(scale)
         for t in range(scale.shape[1]):
             wav[:, t] = (scale[:, t] * noise[t]).clamp(-1, 1)

@@ -16,11 +16,12 @@ from audioflow.evaluation.speed import Timing
 SPEEDS = {("net", "cpu"): 40.0, ("net", "cpu-int16"): 44.0, ("net", "cached"): 0.2, ("flow", "parallel"): 41.0}
 
 
-def row(label, engine="-", speed=None, nats=None, m_stft=None):
+def row(label, engine="-", speed=None, nats=None, m_stft=None, match_mel=0):
     timing = None if speed is None else Timing(1.0, round(16_000 * speed), 16_000)
     likelihood = None if nats is None else LogLikelihood(nats, 1, True)
     distances = {} if m_stft is None else {"m_stft": m_stft}
-    return Row(label, engine, {"it": torch.zeros(1)}, timing=timing, likelihood=likelihood, distances=distances)
+    figures = {"timing": timing, "likelihood": likelihood, "distances": distances, "match_mel": match_mel}
+    return Row(label, engine, {"it": torch.zeros(1)}, **figures)
 
 
 def compared(*rows):
@@ -72,6 +73,16 @@ def test_names_are_there_and_cover_nothing(comparison):
         for point in points(axes):
             assert not any(box.contains(*axes.transData.transform(point)) for box in boxes)
         assert all(figure.bbox.containsx(box.x0) and figure.bbox.containsx(box.x1) for box in boxes)
+
+
+def test_matched_audio_is_a_hollow_point_in_its_models_colour():
+    rows = row("net", "cpu", 40.0, nats=4.5, m_stft=1.5), row("net", "cpu, matched 8", 10.0, m_stft=0.8, match_mel=8)
+    distance, nats = quality_figure(compared(*rows)).axes
+    assert points(distance) == [(10.0, 0.8), (40.0, 1.5)] and points(nats) == [(40.0, 4.5)]
+    plain, hollow = (line for line in distance.lines if markers(line))
+    assert plain.get_markerfacecolor() == plain.get_color() == hollow.get_markeredgecolor()
+    assert hollow.get_markerfacecolor() == "none" and hollow.get_markeredgewidth() > 0
+    assert "net, cpu, matched 8" in {text.get_text() for text in distance.texts}
 
 
 def test_a_panel_without_points_is_left_out():

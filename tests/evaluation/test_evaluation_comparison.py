@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from audioflow.audio import PRESETS, MelFrontEnd
-from audioflow.errors import AudioError, MelError
+from audioflow.errors import AudioError, MelError, OptionError
+from audioflow.evaluation import baseline_rows
 from audioflow.evaluation.comparison import compare, loudest_stretch
 from audioflow.evaluation.likelihood import pooled, score_many
 from audioflow.evaluation.metrics import distances
-from audioflow.evaluation.results import COLUMNS, HEARING, Row, formatted
+from audioflow.evaluation.opinion import has_distillmos
+from audioflow.evaluation.results import COLUMNS, HEARING, MATCHED_NOTE, Row, formatted
 from audioflow.vocoders import Glow, WaveNet
 
 USUAL = [name for name in COLUMNS if name not in HEARING]
@@ -40,10 +42,15 @@ def test_there_is_a_row_for_each_engine_and_baseline(found):
         ("loud", "parallel"),
         ("loud", "naive"),
         ("loud", "blocks"),
+        ("loud", "parallel, matched 8"),
         ("quiet", "parallel"),
         ("quiet", "naive"),
         ("quiet", "blocks"),
+        ("quiet", "parallel, matched 8"),
         ("Griffin-Lim", "-"),
+        ("Griffin-Lim", "matched 8"),
+        ("pulses", "matched 24"),
+        ("WORLD", "-"),
         ("energy Gaussian", "-"),
     ]
 
@@ -74,8 +81,8 @@ def test_the_naive_engine_makes_the_stretch_and_agrees(found):
 
 def test_an_engine_that_disagrees_is_seen(toy_class, speech):
     class Wrong(toy_class):
-        def synthesize(self, mel, lengths=None, temperature=1.0, seed=0, engine="auto", speaker=None):
-            right = super().synthesize(mel, lengths, temperature, seed, "parallel", speaker)
+        def synthesize(self, mel, engine="auto", **options):
+            right = super().synthesize(mel, engine="parallel", **options)
             return right if engine == "parallel" else right + (0.25 if engine == "naive" else 0.5)
 
     found = compare({"wrong": Wrong()}, {"it": speech[:4000]}, runs=1)
@@ -96,9 +103,9 @@ def loudest_mel(wav, seconds):
 
 def test_nobody_waits_for_the_naive_engine_who_asks_for_the_fastest(toy_class, speech):
     class Fast(toy_class):
-        def synthesize(self, mel, lengths=None, temperature=1.0, seed=0, engine="auto", speaker=None):
+        def synthesize(self, mel, engine="auto", **options):
             assert engine != "naive"
-            return super().synthesize(mel, lengths, temperature, seed, engine, speaker)
+            return super().synthesize(mel, engine=engine, **options)
 
     found = compare({"it": Fast()}, {"it": speech[:4000]}, engines="auto", runs=1)
     assert row_of(found, "it", "parallel").agreement is None
@@ -129,9 +136,10 @@ def test_the_real_models_can_be_compared(speech, contract):
         for parameter in vocoder.parameters():  # nothing may stay at its first zero
             parameter.data += 0.05 * torch.randn(parameter.shape)
     found = compare({"w": wavenet, "g": glow}, {"it": speech[:1300]}, stretch_seconds=0.02, runs=1)
-    made = [(row.label, row.engine) for row in found.rows[1:-2]]
+    models = [row for row in found.rows if row.label in ("w", "g") and not row.match_mel]
+    made = [(row.label, row.engine) for row in models]
     assert made == [(name, engine) for name, one in (("w", wavenet), ("g", glow)) for engine in one.usable_engines]
-    for row in found.rows[1:-2]:
+    for row in models:
         assert row.likelihood.samples == 1200
         assert math.isfinite(row.likelihood.nats_per_sample)
         if row.engine == "naive":
@@ -150,8 +158,8 @@ def test_engines_can_be_chosen(engines, made, toy_class, speech):
     class Other(toy_class):
         engines = ("one", "two")
 
-    found = compare({"toy": toy_class(), "other": Other()}, {"it": speech[:4000]}, engines=engines, runs=1)
-    assert [(row.label, row.engine) for row in found.rows[1:-2]] == made
+    found = compare({"toy": toy_class(), "other": Other()}, {"it": speech[:4000]}, engines=engines, runs=1, match_mel=0)
+    assert [(row.label, row.engine) for row in found.rows if row.label in ("toy", "other")] == made
 
 
 def test_likelihoods_can_be_left_out(toy_class, speech):
@@ -180,6 +188,59 @@ def test_the_baselines_bracket_the_models(found):
     assert row_of(found, "Griffin-Lim").distances["m_stft"] < gaussian.distances["m_stft"]
 
 
+def test_one_more_row_of_each_model_is_moved_to_its_mel(found, quiet, recordings):
+    row, plain = row_of(found, "quiet", "parallel, matched 8"), row_of(found, "quiet", "parallel")
+    for name, wav in recordings.items():
+        made = quiet.synthesize(quiet.mel(wav[None]), seed=3, match_mel=8)[0, : len(wav)]
+        assert torch.equal(row.audio[name], made)
+        assert not torch.equal(row.audio[name], plain.audio[name])
+    assert row.distances["mel_distance"] < 0.3 * plain.distances["mel_distance"]
+    assert row.timing.samples == plain.timing.samples
+    assert row.parameters == plain.parameters
+    assert (row.likelihood, row.agreement, row.difference, row.multiply_accumulates) == (None, None, None, None)
+    assert [one.match_mel for one in found.rows if "matched" in one.engine] == [8, 8, 8, 24]
+
+
+def test_matched_rows_are_said_to_be_so(found):
+    assert MATCHED_NOTE in found.conditions() and MATCHED_NOTE in found.table()
+    read = {(row["model"], row["engine"]): row["match_mel"] for row in json.loads(found.to_json())["rows"]}
+    assert read["loud", "parallel, matched 8"] == 8
+    assert read["loud", "parallel"] == read["Griffin-Lim", "-"] == 0
+
+
+def test_matched_rows_can_be_left_out(toy, speech):
+    found = compare({"it": toy}, {"it": speech[:4000]}, engines="auto", runs=1, match_mel=0)
+    labels = ["recording", "it", "Griffin-Lim", "pulses", "WORLD", "energy Gaussian"]
+    assert [row.label for row in found.rows] == labels
+    assert {row.match_mel for row in found.rows} == {0}
+    assert MATCHED_NOTE not in found.conditions()
+    with pytest.raises(OptionError, match="rounds of mel matching are -1; they must be a whole number from 0 on"):
+        compare({"it": toy}, {"it": speech[:4000]}, match_mel=-1)
+
+
+def test_rounds_are_those_that_were_asked_for(toy, speech):
+    found = compare({"it": toy}, {"it": speech[:4000]}, engines="auto", runs=1, match_mel=3, scored=False)
+    made = toy.synthesize(toy.mel(speech[None, :4000]), match_mel=3)[0]
+    assert torch.equal(row_of(found, "it", "parallel, matched 3").audio["it"], made)
+    assert row_of(found, "Griffin-Lim", "matched 3").distances["mel_distance"] < 0.3
+
+
+def test_baselines_are_heard_and_their_notes_say_what_they_were_given(found, recordings):
+    for label, engine in (("Griffin-Lim", "matched 8"), ("pulses", "matched 24"), ("WORLD", "-")):
+        row = row_of(found, label, engine)
+        assert {name: len(wav) for name, wav in row.audio.items()} == {"long": 9000, "short": 5000}
+        assert row.parameters == 0 and row.likelihood is None and row.timing.seconds > 0
+        assert row.note.startswith("no learning")
+        assert row.distances["m_stft"] < row_of(found, "energy Gaussian").distances["m_stft"]
+    assert "no mel" in row_of(found, "WORLD").note
+
+
+def test_world_is_left_out_where_it_is_not_installed(toy, speech, monkeypatch):
+    monkeypatch.setattr(baseline_rows, "has_world", lambda: False)
+    found = compare({"it": toy}, {"it": speech[:4000]}, engines="auto", runs=1, match_mel=0)
+    assert "WORLD" not in {row.label for row in found.rows}
+
+
 def test_the_table_is_aligned_and_complete(found):
     lines = found.table().splitlines()
     table = lines[: len(found.rows) + 2]
@@ -205,6 +266,7 @@ def test_hearing_is_shown_where_it_was_asked_for(toy, speech):
     assert "PESQ" in found.table() and "voicing err." in found.table()
     row = next(row for row in json.loads(found.to_json())["rows"] if row["model"] == "Griffin-Lim")
     assert 0 < row["stoi"] <= 1 and 1 <= row["pesq"] <= 4.65 and 0 <= row["voicing_error"] <= 0.5
+    assert ("distillmos" in row) == ("DistillMOS" in found.table()) == has_distillmos()
 
 
 def test_temperature_and_dequantisation_are_passed_on(toy, speech):

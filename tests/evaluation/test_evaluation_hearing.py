@@ -1,13 +1,16 @@
-"""PESQ, STOI, pitch and voicing of noisy speech, and what is said where a package is missing."""
+"""PESQ, STOI, pitch and voicing of noisy speech, DistillMOS, and what is said where a package is missing."""
 
 import importlib.util
 import math
+import sys
 
 import pytest
 import torch
 
+from audioflow.audio import resample
 from audioflow.errors import OptionError
 from audioflow.evaluation import hearing as module
+from audioflow.evaluation import opinion
 from audioflow.evaluation.hearing import hearing
 
 
@@ -23,8 +26,6 @@ def test_more_noise_is_worse_in_all_of_them(speech):
 
 
 def test_other_rates_are_resampled(speech):
-    from audioflow.audio import resample
-
     wav = resample(speech[None, :32_000], 16_000, 22_050)[0]
     assert hearing(wav, wav, 22_050)["pesq"] == pytest.approx(4.644, abs=0.01)
 
@@ -32,6 +33,42 @@ def test_other_rates_are_resampled(speech):
 def test_silence_has_no_pesq(speech):
     found = hearing(speech[:16_000], torch.zeros(16_000), 16_000)
     assert math.isnan(found["pesq"])
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """A package of DistillMOS's name that gives the length of what it hears."""
+    lines = (
+        "import torch",
+        "class ConvTransformerSQAModel(torch.nn.Module):",
+        "    def __init__(self):",
+        "        super().__init__()",
+        "        print('weights loaded')",
+        "    def forward(self, wav):",
+        "        assert not self.training and wav.dtype == torch.float32",
+        "        return torch.tensor([float(wav.shape[1])])",
+    )
+    (tmp_path / "distillmos.py").write_text("\n".join(lines))
+    (tmp_path / "xls_r_sqa.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "distillmos", raising=False)
+    opinion._judge.cache_clear()
+    yield
+    sys.modules.pop("distillmos", None)
+    opinion._judge.cache_clear()
+
+
+def test_distillmos_is_heard_at_16_khz_where_it_is_installed(stand_in, speech, capsys):
+    assert hearing(speech[:16_000], speech[:16_000], 16_000)["distillmos"] == 16_000
+    wav = resample(speech[None, :16_000], 16_000, 22_050)[0]
+    assert hearing(wav, wav, 22_050)["distillmos"] == pytest.approx(16_000, abs=2)
+    assert capsys.readouterr().out == ""  # figures may be printed there as JSON
+
+
+def test_distillmos_is_left_out_where_it_is_not(monkeypatch, speech):
+    whole = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "distillmos" else whole(name))
+    assert set(hearing(speech[:16_000], speech[:16_000], 16_000)) == {"pesq", "stoi", "f0_cents", "voicing_error"}
 
 
 def test_a_missing_package_is_named(monkeypatch, speech):

@@ -11,7 +11,7 @@ from audioflow.errors import OutputError
 from audioflow.evaluation.comparison import compare
 from audioflow.evaluation.environment import describe_machine, processor_name
 from audioflow.evaluation.page import AGREEMENT_NOTE, EXPLANATIONS, clips, render_page, wav_bytes, write_page
-from audioflow.evaluation.results import COLUMNS, Comparison, Row
+from audioflow.evaluation.results import COLUMNS, MATCHED_NOTE, Comparison, Row
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,8 @@ def test_speed_against_quality_is_pictured_where_there_are_both(page, speech, to
     assert pixels[..., 3].std() > 0.05
     for heading in ("first sample, ms", "peak MB", "of ceiling", "rel. diff.", "nats diff."):
         assert f">{heading}</th>" in whole
-    assert AGREEMENT_NOTE in whole
+    assert AGREEMENT_NOTE in whole and MATCHED_NOTE in whole
+    assert "<td>parallel, matched 8</td>" in whole and "<span>parallel, matched 8</span>" in whole
     assert AGREEMENT_NOTE not in page
 
 

@@ -53,7 +53,7 @@ def browser(comparison, tmp_path_factory):
 def test_every_player_plays(browser, comparison):
     players = browser.evaluate(PLAYERS)
     lengths = [wav.shape[0] / 16_000 for name in comparison.inputs for wav in sounds_of(comparison, name)]
-    assert len(players) == len(lengths) == 11  # six rows, of which the stretch has one input only
+    assert len(players) == len(lengths) == 19  # ten rows, of which the stretch has one input only
     for player, seconds in zip(players, lengths, strict=True):
         assert player["error"] is None
         assert player["ready"] >= 2
@@ -67,7 +67,7 @@ def sounds_of(comparison, name):
 
 def test_every_picture_shows(browser):
     pictures = browser.evaluate(PICTURES)
-    assert len(pictures) == 1 + 22  # the plot, and two for each sound
+    assert len(pictures) == 1 + 38  # the plot, and two for each sound
     assert all(complete and width > 100 and shown > 100 for complete, width, shown in pictures)
 
 

@@ -389,7 +389,9 @@ _FRONT = {"front": 4, "front_correction": 0.01}
 _GROUPS = {**_WAVENET, **_FRONT, "samples_per_step": 2, "min_log_scale": -3.0}
 
 FRONTS: dict[str, VocoderCase] = {
-    "wavenet-front-mixture": VocoderCase("wavenet", {**_WAVENET, **_FRONT, "head": "gaussian_mixture", "components": 3}),
+    "wavenet-front-mixture": VocoderCase(
+        "wavenet", {**_WAVENET, **_FRONT, "head": "gaussian_mixture", "components": 3}
+    ),
     "wavenet-front-level": VocoderCase("wavenet", {**_WAVENET, "front": 0}),
     "wavenet-groups": VocoderCase("wavenet", _GROUPS),
     "wavenet-groups-all-of-a-frame": VocoderCase("wavenet", {**_GROUPS, "samples_per_step": 6}, hop_length=6),

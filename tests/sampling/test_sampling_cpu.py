@@ -13,7 +13,7 @@ from audioflow.compiled import lanes
 from audioflow.nets.upsample import TransposedUpsampler
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import ENGINES, sample_cached, sample_naive
-from audioflow.sampling.cpu import conditioning, engine, weights
+from audioflow.sampling.cpu import conditioning, engine, int8_works, weights
 from audioflow.sampling.cpu.engine import sample_cpu
 
 STEPS, HOP = 48, 4
@@ -214,4 +214,5 @@ def test_a_long_utterance_is_made_in_pieces(monkeypatch):
 def test_auto_is_the_compiled_loop_in_float32_only():
     vocoder = make_vocoder("wavenet-gaussian-kernel-2")
     assert vocoder.usable_engines == ("cached", "naive")
-    assert vocoder.float().usable_engines == ("cpu", "cpu-int16", "cached", "naive")
+    bytes_too = ("cpu-int8",) if int8_works() else ()
+    assert vocoder.float().usable_engines == ("cpu", "cpu-int16", *bytes_too, "cached", "naive")

@@ -1,8 +1,9 @@
 """The engines ``cpu``, ``cpu-int16`` and ``cpu-int8``: one compiled loop over all steps, layers and utterances.
 
-``lanes`` has sixteen numbers as one value, ``vectors`` the inner product, ``quantized`` that of 8-bit numbers, ``laws``
-the draws, ``groups`` those of several samples at once, ``loop`` the step, ``byte_loop`` the step in 8 bits; ``weights``,
-``byte_weights``, ``group_weights`` and ``conditioning`` lay out what it reads, and ``engine`` is what the vocoders call.
+``lanes`` has sixteen numbers as one value, ``vectors`` the inner product, ``quantized`` that of 8-bit numbers; ``laws``
+has the draws, ``groups`` those of several samples at once; ``loop`` the step, ``byte_loop`` the step in 8 bits.
+``weights``, ``byte_weights``, ``group_weights`` and ``conditioning`` lay out what it reads, and ``engine`` is what the
+vocoders call; ``forced`` says what a network makes of given samples there.
 
 The compiler is numba, which librosa brings along: it needs no tool chain on the user's machine, and keeps what it has
 compiled from run to run. A step of a WaveNet is a chain of small products, each of which waits for the one before, so

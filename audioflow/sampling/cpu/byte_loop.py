@@ -4,10 +4,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from audioflow.compiled.lanes import LANES, Lanes, compiled, fma, gated, inlined, larger, load, splat, store
+from audioflow.compiled.lanes import LANES, Lanes, fma, inlined, larger, load, splat, store, uncounted
 from audioflow.sampling.cpu.groups import Made
 from audioflow.sampling.cpu.loop import Block, Sizes, State, draw_step, front, head
-from audioflow.sampling.cpu.quantized import LEVELS, largest_of, load_whole, multiply_bytes, size_of, store_bytes
+from audioflow.sampling.cpu.quantized import (
+    LEVELS,
+    largest_of,
+    load_whole,
+    multiply_bytes,
+    quick_gate,
+    size_of,
+    store_bytes,
+)
 from audioflow.sampling.law_numbers import LawNumbers
 
 _TINY = np.float32(1e-20)
@@ -20,7 +28,7 @@ class ByteWeights(NamedTuple):
     Attributes:
         conv: ``[layers, taps, channels / 4, conv_width, 4]``, 8 bits.
         conv_start: what a tap's sums begin with, ``[layers, taps, conv_width]``, 32 bits.
-        conv_scale: ``[layers, conv_width]``.
+        conv_scale: ``[layers, conv_width]``; as all that is added to the gates in the units of :func:`quick_gate`.
         out: ``[layers, gates / 4, out_width, 4]``, 8 bits.
         out_start: ``[layers, out_width]``, 32 bits.
         out_scale: ``[layers, out_width]``; the scale of the inputs, which is always the same, is in it.
@@ -63,7 +71,7 @@ class ByteState(NamedTuple):
     steps: np.ndarray
 
 
-@compiled
+@uncounted
 def run_bytes(
     sizes: Sizes,
     weights: ByteWeights,
@@ -116,7 +124,7 @@ def _convolve(
         kept.steps[tap] = kept.scales[row]
     row, own = start + slot * batch + b, layer * taps + taps - 1
     running = b * sizes.out_width
-    biggest = size_of(load(state.running, running))
+    biggest: Lanes = size_of(load(state.running, running))
     for c in range(LANES, channels, LANES):
         biggest = larger(biggest, size_of(load(state.running, running + c)))
     largest = max(largest_of(biggest), _TINY)
@@ -152,7 +160,7 @@ def _gate(
         j = i + gates  # filter, and gate
         x = _told(sizes, weights, kept, block, i, scale + i, own + i, frame * stride, stride, before, here, after)
         y = _told(sizes, weights, kept, block, j, scale + j, own + j, frame * stride, stride, before, here, after)
-        store_bytes(kept.gated, i, gated(x, y) * splat(_LEVELS))
+        store_bytes(kept.gated, i, quick_gate(x, y) * splat(_LEVELS))
 
 
 @inlined
@@ -180,9 +188,7 @@ def _told(
 
 
 @inlined
-def _add_output(
-    sizes: Sizes, weights: ByteWeights, state: State, kept: ByteState, layer: int, b: int
-) -> None:
+def _add_output(sizes: Sizes, weights: ByteWeights, state: State, kept: ByteState, layer: int, b: int) -> None:
     """A layer's output onto the residual path, which is scaled, and onto the skips."""
     width, quads, channels = sizes.out_width, sizes.gates // 4, sizes.channels
     at, own = layer * quads * width, layer * width

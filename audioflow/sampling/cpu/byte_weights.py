@@ -8,7 +8,7 @@ from audioflow.sampling.cpu.byte_loop import ByteState, ByteWeights
 from audioflow.sampling.cpu.loop import Sizes
 from audioflow.sampling.cpu.places import aligned, placed
 from audioflow.sampling.cpu.quantized import LEVELS
-from audioflow.sampling.cpu.weights import ends_of, gated_layers
+from audioflow.sampling.cpu.weights import ends_of, gate_units, gated_layers
 
 
 def byte_weights_of(network: CausalWaveNet, law: OutputLaw, sizes: Sizes) -> ByteWeights:
@@ -20,7 +20,7 @@ def byte_weights_of(network: CausalWaveNet, law: OutputLaw, sizes: Sizes) -> Byt
     return ByteWeights(
         conv=placed(in_quads(taps)),
         conv_start=placed(start_of(taps)),
-        conv_scale=placed(conv_scale),
+        conv_scale=placed(conv_scale * gate_units(sizes)),
         out=placed(in_quads(out_whole)),
         out_start=placed(start_of(out_whole)),
         out_scale=placed(out_scale / np.float32(LEVELS)),

@@ -12,7 +12,7 @@ from torch import Tensor
 from audioflow.distributions import Gaussian, OutputLaw
 from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.wavenet import CausalWaveNet
-from audioflow.sampling.autoregressive import Progress, check_groups
+from audioflow.sampling.autoregressive import Precision, Progress, check_groups
 from audioflow.sampling.cpu import int8_works
 from audioflow.sampling.cpu.byte_loop import ByteWeights, run_bytes
 from audioflow.sampling.cpu.byte_weights import byte_state, byte_weights_of
@@ -21,7 +21,7 @@ from audioflow.sampling.cpu.group_weights import made_of
 from audioflow.sampling.cpu.groups import Made
 from audioflow.sampling.cpu.loop import Block, Sizes, State, Weights, run
 from audioflow.sampling.cpu.places import LANES, aligned, padded, placed
-from audioflow.sampling.cpu.weights import PACKED, Precision, sizes_of, weights_of
+from audioflow.sampling.cpu.weights import PACKED, sizes_of, weights_of
 from audioflow.sampling.law_numbers import law_numbers, prepared_noise
 
 TILE = 16
@@ -160,6 +160,16 @@ class CpuSampler:
             noises = [number[:, start:stop].numpy() for number in given]
             yield self._run(told, levels[:, start:stop], noises)
             start = stop
+
+    def outputs(self, seen: np.ndarray) -> np.ndarray:
+        """What the law was given at the step before, ``[B, P]``, where a Gaussian law or a group drew it.
+
+        Args:
+            seen: what the network sees of that step from now on instead of what was drawn, ``[B, r]``.
+        """
+        self._state.inputs.reshape(self._batch, -1)[:, -seen.shape[1] :] = seen
+        outputs: np.ndarray = self._state.params.reshape(self._batch, -1)[:, : self._law.parameter_channels]
+        return outputs.copy()
 
     def _run(self, told: Conditioning, level: np.ndarray, noises: list[np.ndarray]) -> Tensor:
         sizes, state, (batch, steps) = self._sizes, self._state, level.shape

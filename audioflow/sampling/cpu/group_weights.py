@@ -13,14 +13,14 @@ Folded = tuple[np.ndarray, np.ndarray]
 
 
 def numbers_of_group(law: OutputLaw) -> Folded | None:
-    """A matrix ``[P', P'']`` and a row ``[P'']``: what the loop reads is the network's numbers times one, plus the other.
+    """A matrix ``[P', P'']`` and a row ``[P'']``: the loop reads the network's numbers times one, plus the other.
 
     The triangle is read column by column, and instead of features it reads what they add to the MADE's first layer.
     """
     if not isinstance(law, GroupLaw):
         return None
     own = law.law.parameter_channels * law.samples
-    pairs = _by_columns(law.samples)
+    pairs = columns_of_triangle(law.samples)
     count = own + len(pairs)
     matrix = np.zeros((law.parameter_channels, count + law.features))
     matrix[np.arange(own), np.arange(own)] = 1
@@ -68,7 +68,7 @@ def made_of(law: OutputLaw) -> Made:
     )
 
 
-def _by_columns(samples: int) -> np.ndarray:
+def columns_of_triangle(samples: int) -> np.ndarray:
     """Where the pairs of the triangle, column by column, stand in it row by row."""
     return np.array([i * (i - 1) // 2 + j for j in range(samples) for i in range(j + 1, samples)], np.int64)
 

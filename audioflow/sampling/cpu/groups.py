@@ -61,7 +61,7 @@ def draw_group(
         law: of each sample.
         made: the MADE that adds to its numbers.
         count: samples.
-        params: from ``at`` on: ``theta [P, count]``, the triangle column by column, what the MADE's first layer is told.
+        params: from ``at`` on: ``theta [P, count]``, the triangle by columns, what the MADE's first layer is told.
         at: see above.
         noise: the samples' noise from ``own`` on, see :func:`audioflow.sampling.law_numbers.prepared_noise`.
         other: likewise.
@@ -202,11 +202,15 @@ def _draw_one_by_one(
 
 
 @inlined
-def _add_units(made: Made, layer: int, first: int, stop: int, x: np.ndarray, at: int, room: np.ndarray, units: int) -> None:
+def _add_units(
+    made: Made, layer: int, first: int, stop: int, x: np.ndarray, at: int, room: np.ndarray, units: int
+) -> None:
     """Add what units ``first`` to ``stop - 1`` of a layer, whose values are ``x[at:]``, add to the next one's."""
     width, rows = made.widths[layer], stop - first
     to, free = units + made.starts[layer], units + made.starts[made.layers] + made.widths[made.layers]
     if rows > 0:
-        multiply(made.matrices, made.matrix_starts[layer] + first * width, width, rows, x, at, rows, room, free, width, 1)
+        multiply(
+            made.matrices, made.matrix_starts[layer] + first * width, width, rows, x, at, rows, room, free, width, 1
+        )
         for i in range(0, width, LANES):
             store(room, to + i, load(room, to + i) + load(room, free + i))

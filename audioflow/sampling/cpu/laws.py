@@ -4,17 +4,15 @@ import math
 
 import numpy as np
 
-from audioflow.compiled.lanes import compiled
+from audioflow.compiled.lanes import inlined, uncounted
 from audioflow.sampling.law_numbers import DISCRETIZED_LOGISTIC_MIXTURE, GAUSSIAN, MU_LAW, LawNumbers
 
 GRID = 2.0**15
 """Steps of the 16-bit grid in one unit of amplitude."""
 
 
-@compiled
-def draw(
-    law: LawNumbers, params: np.ndarray, at: int, stride: int, level: float, noise: float, other: float
-) -> float:
+@uncounted
+def draw(law: LawNumbers, params: np.ndarray, at: int, stride: int, level: float, noise: float, other: float) -> float:
     """One sample of the law whose numbers are ``params[at::stride]``, for speech of log standard deviation ``level``.
 
     Args:
@@ -44,25 +42,37 @@ def draw(
     return float(x)
 
 
-@compiled
+@uncounted
 def seen(law: LawNumbers, sample: float, level: float) -> float:
     """What the network sees of a sample: see :meth:`audioflow.distributions.OutputLaw.network_input`."""
     if law.kind != MU_LAW:
         return sample * math.exp(-level)
     if law.one_hot:
-        # The class: how many of the inner borders are at or below the sample.
-        return float(np.searchsorted(law.edges[1:-1], sample, side="right"))
+        return float(_class_of(law, sample))
     mu = law.components - 1.0
     return math.copysign(math.log1p(mu * abs(sample)) / math.log1p(mu), sample)
 
 
-@compiled
+@inlined
+def _class_of(law: LawNumbers, sample: float) -> int:
+    """How many of the inner borders are at or below the sample."""
+    low, high = 1, law.components
+    while low < high:
+        middle = (low + high) // 2
+        if law.edges[middle] <= sample:
+            low = middle + 1
+        else:
+            high = middle
+    return low - 1
+
+
+@inlined
 def _scale(raw: float, floor: float) -> float:
     """``exp(floor + softplus(raw - floor))``."""
     return math.exp(floor) + math.exp(raw)
 
 
-@compiled
+@inlined
 def _choose(
     logits: np.ndarray, at: int, stride: int, count: int, uniform: float, temperature: float
 ) -> tuple[int, float]:

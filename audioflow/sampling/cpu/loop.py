@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from audioflow.compiled.lanes import LANES, Lanes, compiled, fma, gated, inlined, larger, load, splat, store
+from audioflow.compiled.lanes import LANES, Lanes, fma, gated, inlined, larger, load, splat, store, uncounted
 from audioflow.sampling.cpu.groups import Made, draw_group
 from audioflow.sampling.cpu.laws import draw, seen
 from audioflow.sampling.cpu.vectors import multiply
@@ -167,14 +167,14 @@ class Block(NamedTuple):
     audio: np.ndarray
 
 
-@compiled
+@uncounted
 def project(matrix: np.ndarray, rows: int, x: np.ndarray, count: int, result: np.ndarray) -> None:
     """``x [count, rows] @ matrix [rows, width]`` into ``result [count, width]``, all flat."""
     width = len(matrix) // rows
     multiply(matrix, 0, width, rows, x, 0, rows, result, 0, width, count)
 
 
-@compiled
+@uncounted
 def run(
     sizes: Sizes,
     weights: Weights,
@@ -334,8 +334,12 @@ def _gate(
         own = b * all_layers + scale
         for i in range(0, gates, LANES):
             j = i + gates  # filter, and gate
-            x = _told(weights, block, scale + i, own + i, frame * stride, stride, before, here, after, state, b * width + i)
-            y = _told(weights, block, scale + j, own + j, frame * stride, stride, before, here, after, state, b * width + j)
+            x = _told(
+                weights, block, scale + i, own + i, frame * stride, stride, before, here, after, state, b * width + i
+            )
+            y = _told(
+                weights, block, scale + j, own + j, frame * stride, stride, before, here, after, state, b * width + j
+            )
             store(state.gated, b * gates + i, gated(x, y))
 
 

@@ -12,6 +12,7 @@ Sums are whole numbers of 32 bits, and exact.
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -23,18 +24,23 @@ from audioflow.compiled.lanes import (
     WORDS,
     Lanes,
     data_of,
-    fused_multiply_add,
+    fma,
     inlined,
     lanes,
-    larger,
-    load,
+    library,
     load_vector,
+    mapped,
+    nearest,
+    smaller,
     splat,
     store_vector,
+    uncounted,
 )
 
 BYTES = ir.VectorType(ir.IntType(8), LANES)
-FEW_BYTES = ir.VectorType(ir.IntType(8), 4)
+_ONE, _FARTHEST = np.float32(1), np.float32(40)
+# Coefficients of 2^r on [-1/2, 1/2] after 1.
+_P3, _P2, _P1 = (np.float32(c) for c in (0.055008932, 0.24221096, 0.693282927))
 LEVELS = 127
 """Of the largest input, or weight."""
 
@@ -124,35 +130,52 @@ def _store_bytes(_typing: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 def _largest_of(_typing: Any, value: Any) -> Any:
-    """The largest of sixteen numbers."""
+    """The largest of sixteen numbers that are not negative."""
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(ir.FloatType(), [FLOATS])
-        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fmax.v{LANES}f32")
-        return builder.call(function, args, fastmath=["nnan"])
+        # They are ordered as their bits are, and whole numbers are compared sooner.
+        kind = ir.FunctionType(ir.IntType(32), [WORDS])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.smax.v{LANES}i32")
+        return builder.bitcast(builder.call(function, [builder.bitcast(args[0], WORDS)]), ir.FloatType())
 
     return types.float32(lanes), generate
 
 
-def _size_of(_typing: Any, value: Any) -> Any:
-    """Sixteen numbers without their signs."""
+def _instruction(name: str, count: int, *rest: Any) -> Any:
+    """An intrinsic of so many lanes, and what else an instruction of AVX-512 is told."""
 
-    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(FLOATS, [FLOATS])
-        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fabs.v{LANES}f32")
-        return builder.call(function, args)
+    def emit(builder: Any, *args: Any) -> Any:
+        given = [*args, args[0], *rest]
+        kind = ir.FunctionType(FLOATS, [value.type for value in given])
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), given)
 
-    return lanes(lanes), generate
+    return mapped(emit, count)
 
 
-load_whole, store_bytes, largest_of, size_of = (
-    intrinsic(function) for function in (_load_whole, _store_bytes, _largest_of, _size_of)
-)
+_ALL = ir.Constant(ir.IntType(16), -1)
+size_of = mapped(library("fabs", 1), 1)
+"""Without the sign."""
+_scaled = _instruction("llvm.x86.avx512.mask.scalef.ps.512", 2, _ALL, ir.Constant(ir.IntType(32), 4))
+_inverse = _instruction("llvm.x86.avx512.rcp14.ps.512", 1, _ALL)
+
+
+load_whole, store_bytes, largest_of = (intrinsic(function) for function in (_load_whole, _store_bytes, _largest_of))
 bytes_8, bytes_4, bytes_2, bytes_1 = (_block_product(n) for n in (8, 4, 2, 1))
 
 
-@inlined
-def multiply_bytes(weights, at, width, x, x_at, start, start_at, sums, sums_at, quads):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@uncounted
+def multiply_bytes(
+    weights: np.ndarray,
+    at: int,
+    width: int,
+    x: np.ndarray,
+    x_at: int,
+    start: np.ndarray,
+    start_at: int,
+    sums: np.ndarray,
+    sums_at: int,
+    quads: int,
+) -> None:
     """One utterance's ``x @ weights`` into ``sums``: an even number of quads of rows, ``width`` a multiple of 16."""
     whole = width // 128 * 128
     for c in range(0, whole, 128):
@@ -166,3 +189,18 @@ def multiply_bytes(weights, at, width, x, x_at, start, start_at, sums, sums_at, 
         c += 32
     if width & 16:
         bytes_1(weights, at + c, width, x, x_at, start, start_at + c, sums, sums_at + c, quads)
+
+
+@inlined
+def quick_gate(a: Lanes, b: Lanes) -> Lanes:
+    r"""``tanh(x) sigmoid(y)`` of ``a = -2 x log2(e)`` and ``b = -y log2(e)``, to 13 bits: more than is kept."""
+    first, second = _power(smaller(a, splat(_FARTHEST))), _power(b)
+    return (splat(_ONE) - first) * _inverse((splat(_ONE) + first) * (splat(_ONE) + second))
+
+
+@inlined
+def _power(x: Lanes) -> Lanes:
+    """``2 ** x`` to one part in 10,000."""
+    whole = nearest(x)
+    r = x - whole
+    return _scaled(fma(fma(fma(splat(_P3), r, splat(_P2)), r, splat(_P1)), r, splat(_ONE)), whole)

@@ -5,8 +5,8 @@ loops code that writes its sums to memory after every row, so a block of ``vecto
 ``utterances`` of the batch at once, is held in registers by hand: each row of weights is read once for all of them.
 
 A sum waits for the one before it, so there are four of each, over four stretches of the rows: one utterance adds to all
-of them in turns. Several utterances have sums enough and take one stretch after the other, in the same order, so that an
-utterance comes out the same to the bit in any batch.
+of them in turns. Several utterances have sums enough and take one stretch after the other, in the same order, so that
+an utterance comes out the same to the bit in any batch.
 
 The weights are float32, or pairs of 16-bit whole numbers. A pair is one 32-bit number that holds the same column of two
 rows::
@@ -32,22 +32,22 @@ from audioflow.compiled.lanes import (
     WORDS,
     data_of,
     fused_multiply_add,
-    inlined,
     load_vector,
     splat_vector,
     store_vector,
+    uncounted,
 )
 
-
 STRETCHES = 4
+"""Of the rows, with sums of their own."""
 
 
 def _block_product(vectors: int, utterances: int) -> Any:
     """An intrinsic ``(weights, at, width, x, x_at, x_step, sums, sums_at, sums_step, rows)``.
 
     For each utterance ``u`` and column ``o`` of the block ``sums[sums_at + u * sums_step + o]`` becomes the sum of
-    ``weights[at + i * width + o] * x[x_at + u * x_step + i]`` over the rows ``i``. There is an even number of rows where
-    the weights are pairs, and ``i`` in the first index counts pairs then.
+    ``weights[at + i * width + o] * x[x_at + u * x_step + i]`` over the rows ``i``. There is an even number of rows
+    where the weights are pairs, and ``i`` in the first index counts pairs then.
     """
     every = [(u, v) for u in range(utterances) for v in range(vectors)]
 
@@ -84,9 +84,8 @@ def _block_product(vectors: int, utterances: int) -> Any:
                         total = fused_multiply_add(builder, factor, number, total)
                     builder.store(total, totals[u, v])
 
-        places = {
-            (u, v): builder.add(index(sums_at, u, sums_step), ir.Constant(at.type, LANES * v)) for u, v in every
-        }
+        places = {(u, v): builder.add(index(sums_at, u, sums_step), ir.Constant(at.type, LANES * v)) for u, v in every}
+
         def begin(stretch: int) -> Any:
             return builder.mul(ir.Constant(rows.type, stretch), quarter)
 
@@ -136,7 +135,7 @@ product_4x1, product_3x1, product_2x1, product_1x1 = (_block_product(n, 1) for n
 product_4x4, product_3x4, product_2x4, product_1x4 = (_block_product(n, 4) for n in (4, 3, 2, 1))
 
 
-@inlined
+@uncounted
 def multiply(
     weights: np.ndarray,
     at: int,

@@ -1,6 +1,7 @@
 """A causal WaveNet's weights as the compiled loop reads them: padded, one row for each input, in 32 or 16 bits."""
 
-from typing import Any, Literal
+import math
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -8,11 +9,11 @@ from torch import Tensor, nn
 from audioflow.distributions import OutputLaw
 from audioflow.nets.masked_convolution import bias_of
 from audioflow.nets.wavenet import CausalWaveNet
+from audioflow.sampling.autoregressive import Precision
 from audioflow.sampling.cpu.group_weights import numbers_of_group
 from audioflow.sampling.cpu.loop import Sizes, Weights
 from audioflow.sampling.cpu.places import padded, placed
 
-Precision = Literal["float32", "int16", "int8"]
 PACKED = {"float32": 1, "int16": 2, "int8": 4}
 """Weights in one number of 32 bits."""
 LARGEST = 32_000
@@ -28,9 +29,7 @@ def sizes_of(network: CausalWaveNet, law: OutputLaw, precision: Precision) -> Si
     stack = network.stack
     if (network.in_channels, network.end.out_channels) != (law.input_channels, law.parameter_channels):
         raise ValueError("the network's channels are not those of the law")
-    channels, gates, skips = (
-        padded(n) for n in (stack.channels, stack.gate_channels, network.hidden.in_channels)
-    )
+    channels, gates, skips = (padded(n) for n in (stack.channels, stack.gate_channels, network.hidden.in_channels))
     samples = law.sample_channels
     return Sizes(
         layers=len(stack.dilations),
@@ -65,7 +64,7 @@ def weights_of(network: CausalWaveNet, law: OutputLaw, sizes: Sizes) -> Weights:
 
 
 def gated_layers(network: CausalWaveNet, sizes: Sizes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Convolutions ``[layers, taps * channels, conv_width]``, outputs ``[layers, gates, out_width]``, and their bias."""
+    """Convolutions ``[layers, taps * channels, conv_width]``, outputs ``[layers, gates, out_width]``, their bias."""
     stack = network.stack
     gates, wide = stack.gate_channels, sizes.conv_width
     # Filter and gate begin at multiples of 16 columns, and so do residual and skip.
@@ -129,7 +128,14 @@ def gates_padded(values: np.ndarray, sizes: Sizes) -> np.ndarray:
     """``[..., 2 * gate_channels]`` -> ``[..., conv_width]``."""
     result = np.zeros((*values.shape[:-1], sizes.conv_width), np.float32)
     result[..., _gate_columns(values.shape[-1] // 2, sizes)] = values
+    if sizes.packed == PACKED["int8"]:
+        result *= gate_units(sizes)
     return result
+
+
+def gate_units(sizes: Sizes) -> np.ndarray:
+    """What filters and gates are multiplied by for :func:`audioflow.sampling.cpu.quantized.quick_gate`."""
+    return np.repeat(np.array([-2 * math.log2(math.e), -math.log2(math.e)], np.float32), sizes.gates)
 
 
 def paired(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
