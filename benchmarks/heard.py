@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="utterances, in the order of their ids")
     parser.add_argument("--match", type=int, nargs="+", default=[0, 8])
     parser.add_argument("--temperature", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--engine", default="auto")
     parser.add_argument("--baselines", action="store_true")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--json", type=Path)
@@ -62,7 +63,7 @@ def main() -> None:
             makers.append(("WORLD", lambda index, _: world(clips[index][0], corpus.contract.sample_rate)))
     for path in options.checkpoints:
         for temperature in options.temperature:
-            makers.append((f"{path.name}, T {temperature:g}", _model(path, temperature)))
+            makers.append((f"{path.name}, T {temperature:g}", _model(path, temperature, options.engine)))
     rows: dict[str, dict[str, float]] = {}
     for name, make in makers:
         begun = time.perf_counter()
@@ -83,9 +84,9 @@ def _clips(corpus: PreparedCorpus, split: Any, seconds: float, limit: int | None
         yield wav[: frames * hop], mel[:, :frames]
 
 
-def _model(path: Path, temperature: float) -> Callable[[int, Tensor], Tensor]:
+def _model(path: Path, temperature: float, engine: str) -> Callable[[int, Tensor], Tensor]:
     vocoder = load(path)
-    return lambda index, mel: vocoder.synthesize(mel[None], seed=index, temperature=temperature)[0]
+    return lambda index, mel: vocoder.synthesize(mel[None], seed=index, temperature=temperature, engine=engine)[0]
 
 
 def _judged(

@@ -9,8 +9,9 @@ it is what the step takes; with several it is what they take together. ``--profi
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -39,48 +40,49 @@ def main() -> None:
     for path in options.recipes:
         recipe = load_recipe(path)
         for precision in options.precisions:
-            for way in options.ways:
-                gated_stack.BY_ROWS = way == "rows"
-                step = make_step(recipe, precision)
-                seconds = least(step, options.steps)
+            step = make_step(recipe, precision)
+            for way, seconds in least(step, options.ways, options.steps).items():
                 rate = recipe.data.batch_size * recipe.data.segment_frames * recipe.mel.hop_length / seconds
                 print(f"| {recipe.name} | {precision} | {way} | {1e3 * seconds:.1f} | {rate:,.0f} |", flush=True)
                 if options.profile:
-                    print(profiled(step))
+                    print(profiled(partial(step, way)))
 
 
-def make_step(recipe: Recipe, precision: str) -> Callable[[], None]:
-    """One step on one batch, again and again."""
+def make_step(recipe: Recipe, precision: str) -> Callable[[str], None]:
+    """One step on one batch, again and again, in the way it is told."""
     torch.manual_seed(0)
     contract, data, config = recipe.mel, recipe.data, recipe.train
     wav = 0.02 * torch.randn(data.batch_size, data.segment_frames * contract.hop_length)
     mel = torch.randn(data.batch_size, contract.n_mels, data.segment_frames) - 4
     vocoder = build(recipe.model.name, contract, recipe.model.fields)
     vocoder.initialize(wav, mel)
-    optimizer = torch.optim.AdamW(vocoder.parameters(), config.learning_rate)
+    trained = list(vocoder.parameters())
+    optimizer = torch.optim.AdamW(trained, config.learning_rate)
 
     def cast() -> AbstractContextManager[object]:
         return torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
 
-    def step() -> None:
+    def step(way: str) -> None:
+        gated_stack.BY_ROWS = way == "rows"
         with cast():
             loss = -vocoder.log_prob(wav, mel).mean() / wav.shape[1]
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(vocoder.parameters(), config.gradient_clip or float("inf"))
+        torch.nn.utils.clip_grad_norm_(trained, config.gradient_clip or float("inf"))
         optimizer.step()
 
     return step
 
 
-def least(step: Callable[[], None], steps: int) -> float:
-    """Seconds of the processor that the quickest of so many steps takes."""
-    taken = []
+def least(step: Callable[[str], None], ways: Sequence[str], steps: int) -> dict[str, float]:
+    """Seconds of the processor that the quickest of so many steps takes, each way; they take turns."""
+    taken: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(WARM_UP + steps):
-        start = time.process_time()
-        step()
-        taken.append(time.process_time() - start)
-    return min(taken[WARM_UP:])
+        for way in ways:
+            start = time.process_time()
+            step(way)
+            taken[way].append(time.process_time() - start)
+    return {way: min(seconds[WARM_UP:]) for way, seconds in taken.items()}
 
 
 def profiled(step: Callable[[], None]) -> str:

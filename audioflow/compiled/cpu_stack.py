@@ -324,8 +324,6 @@ class _Passes:
         )
         of_cond = None if told.cond is None or not needed[7] else grad.new_zeros(self.rows, told.cond.shape[-1])
         of_matrix = None if told.matrix is None or not needed[8] else torch.empty_like(told.matrix)
-        skip_bias = above.sum(dim=0) if needed[3] else None
-        split = self.channels + self.weights.skips
         # The gradient of ``h + R g + r``, and so of r.
         inside: Tensor | None = None
         for number in range(self.last, -1, -1):
@@ -335,16 +333,7 @@ class _Passes:
             if inside is not None:
                 above_gates.addmm_(inside, residual_)
             self._gate_backwards(number, (gate_kept, above_gates, gates, sums), shares, of_weight)
-            rows = slice(split * number, split * (number + 1))
-            if of_outputs is not None:
-                of_residual, of_skip = self._in_two(of_outputs[rows])
-                torch.mm(above.t(), gates, out=of_skip)
-                if inside is not None:
-                    torch.mm(inside.t(), gates, out=of_residual)
-            if of_biases is not None and skip_bias is not None:
-                of_biases[rows][-len(skip_bias) :] = skip_bias
-                if inside is not None:
-                    torch.sum(inside, dim=0, out=of_biases[rows][: self.channels])
+            self._outputs_backwards(number, gates, inside, above, of_outputs, of_biases)
             if of_taps is not None:
                 self._taps_backwards(number, h, sums, of_taps[number])
             if of_cond is not None and told.matrix is not None:
@@ -379,6 +368,25 @@ class _Passes:
             gate_backwards(first, last, *arrays, each[part])
 
         _in_parts(self.frames, rows[0].numel(), work)
+
+    def _outputs_backwards(
+        self,
+        number: int,
+        gates: Tensor,
+        inside: Tensor | None,
+        above: Tensor,
+        of_outputs: Tensor | None,
+        of_biases: Tensor | None,
+    ) -> None:
+        """The gradients of ``R`` and ``S``, and of their biases."""
+        start = (self.channels + self.weights.skips) * number
+        middle = start if inside is None else start + self.channels
+        end = middle + self.weights.skips
+        for grad, rows in ((inside, slice(start, middle)), (above, slice(middle, end))):
+            if grad is not None and of_outputs is not None:
+                torch.mm(grad.t(), gates, out=of_outputs[rows])
+            if grad is not None and of_biases is not None:
+                torch.sum(grad, dim=0, out=of_biases[rows])
 
     def _taps_backwards(self, number: int, h: Tensor, sums: Tensor, result: Tensor) -> None:
         """The gradient of ``W``."""
@@ -436,6 +444,7 @@ def _threads(parts: int, _process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(parts - 1)
 
 
+@torch.inference_mode(mode=False)
 @torch.enable_grad()
 @torch.autocast("cpu", enabled=False)
 def compile_all() -> None:

@@ -14,7 +14,7 @@ from numba import njit
 _NEWEST = 8
 """Samples that a recursion keeps in registers."""
 
-_ROWS = 16
+_ROWS = 64
 """Rows of autocorrelations that go through the recursion side by side."""
 
 
@@ -126,7 +126,7 @@ def correlated(g: np.ndarray, x: np.ndarray, block: int, offset: int, result: np
 def levinson(r: np.ndarray, a: np.ndarray, energy: np.ndarray) -> None:
     """Predictors of least error from autocorrelations ``r [N, p + 1]``, by the Levinson-Durbin recursion.
 
-    Rows go through it a few at a time, side by side.
+    Rows go through it many at a time, side by side, so that short loops do not begin too often.
 
     Args:
         r: lag 0 first.
@@ -135,14 +135,14 @@ def levinson(r: np.ndarray, a: np.ndarray, energy: np.ndarray) -> None:
     """
     rows, lags = r.shape
     order = lags - 1
-    lag, own, other = np.ones((lags, _ROWS)), np.zeros((order, _ROWS)), np.zeros((order, _ROWS))
+    lag, own = np.ones((lags, _ROWS)), np.zeros((order, _ROWS))
     error, reflection = np.ones(_ROWS), np.zeros(_ROWS)
     for start in range(0, rows, _ROWS):
         count = min(_ROWS, rows - start)
         lag[:, :count] = r[start : start + count].T
         error[:] = lag[0]
         for i in range(order):
-            _reflect(lag, own, other, error, reflection, i)
+            _reflect(lag, own, error, reflection, i)
         for j in range(count):
             for k in range(order):
                 a[start + j, k] = own[order - 1 - k, j]
@@ -150,9 +150,7 @@ def levinson(r: np.ndarray, a: np.ndarray, energy: np.ndarray) -> None:
 
 
 @_loop
-def _reflect(
-    lag: np.ndarray, own: np.ndarray, other: np.ndarray, error: np.ndarray, reflection: np.ndarray, i: int
-) -> None:
+def _reflect(lag: np.ndarray, own: np.ndarray, error: np.ndarray, reflection: np.ndarray, i: int) -> None:
     """From predictors of order ``i`` to those of order ``i + 1``: ``own [p, rows]``, the newest sample's first."""
     width = own.shape[1]
     for j in range(width):
@@ -163,8 +161,35 @@ def _reflect(
     for j in range(width):
         reflection[j] /= error[j]
         error[j] *= 1.0 - reflection[j] * reflection[j]
-    for k in range(i):
+    # Coefficients k and i - 1 - k become each other's; where both are one, it is met once.
+    for k in range((i + 1) // 2):
         for j in range(width):
-            other[k, j] = own[k, j] - reflection[j] * own[i - 1 - k, j]
-    own[:i] = other[:i]
+            first, second = own[k, j], own[i - 1 - k, j]
+            own[k, j] = first - reflection[j] * second
+            own[i - 1 - k, j] = second - reflection[j] * first
     own[i] = reflection
+
+
+@_loop
+def interpolated_powers(
+    start: np.ndarray, ratio: np.ndarray, first: np.ndarray, length: np.ndarray, result: np.ndarray
+) -> None:
+    """Powers ``result [B, K, F]`` that are geometric series between points.
+
+    The logarithm of a spectrum that is linear between the bands' centres is a geometric series there: one product for
+    each bin instead of an exponential.
+
+    Args:
+        start: the first bin's power of each stretch between two points, ``[B, S, F]``.
+        ratio: from bin to bin, ``[B, S, F]``.
+        first: number of its first bin, ``[S]``.
+        length: bins of each stretch, ``[S]``.
+        result: written.
+    """
+    batch, stretches, frames = start.shape
+    for b in range(batch):
+        for s in range(stretches):
+            for n in range(length[s]):
+                k = first[s] + n
+                for f in range(frames):
+                    result[b, k, f] = start[b, s, f] if n == 0 else result[b, k - 1, f] * ratio[b, s, f]

@@ -15,7 +15,7 @@ from audioflow.audio import (
     bin_frequencies,
 )
 from audioflow.audio.envelope import interpolation_between
-from audioflow.flows.filtering import predictors
+from audioflow.flows.filtering import compiles, powers_between, predictors
 from audioflow.nets.masks import masked
 
 ROUNDING = AMPLITUDE_STEP**2 / 12
@@ -50,6 +50,39 @@ class Filter(NamedTuple):
     def log_scale_of_samples(self, steps: int, offset: int = 0) -> Tensor:
         """``[B, steps]``, from sample ``offset`` of the first block on."""
         return self.log_scale.repeat_interleave(self.block, dim=1)[:, offset : offset + steps]
+
+
+class Stretches(NamedTuple):
+    """Runs of bins over which a spectrum that is interpolated between points is one straight line.
+
+    Attributes:
+        matrix: log-magnitude at the first bin of each run, and what is added from bin to bin, ``[2 S, P]``.
+        first: number of its first bin, ``[S]``.
+        length: bins of each run, ``[S]``.
+    """
+
+    matrix: Tensor
+    first: Tensor
+    length: Tensor
+
+    @classmethod
+    def of(cls, spread: Tensor) -> "Stretches":
+        """Those of a matrix of interpolation ``[K, P]``."""
+        steps = spread[1:] - spread[:-1]
+        # A line goes on where the step from one bin to the next is the step before.
+        same = torch.isclose(steps[1:], steps[:-1], rtol=0, atol=1e-12).all(dim=1)
+        starts, at = [0], 1
+        while at < len(spread):
+            straight = at == starts[-1] + 1 or bool(same[at - 2])
+            if not straight:
+                starts.append(at)
+            at += 1
+        first = torch.tensor(starts)
+        length = torch.diff(first, append=torch.tensor([len(spread)]))
+        slope = torch.zeros(len(starts), spread.shape[1], dtype=spread.dtype)
+        longer = length > 1
+        slope[longer] = steps[first[longer]]
+        return cls(torch.cat([spread[first], slope]), first, length)
 
 
 def blocks_per_frame(hop_length: int) -> int:
@@ -107,6 +140,7 @@ class EnvelopeFilter(nn.Module):
         # No buffers: they stay in float64 whatever the model is cast to, for 90 dB of range need its digits.
         self._spread = interpolation_between(points, bin_frequencies(contract))
         self._cosines = _autocorrelation(contract, order)
+        self._stretches = Stretches.of(self._spread)
 
     def forward(self, mel: Tensor, frame_mask: Tensor | None = None) -> Filter:
         """``mel [B, M, F]`` -> the filter of its ``F * blocks`` blocks.
@@ -122,17 +156,25 @@ class EnvelopeFilter(nn.Module):
 
     def log_spectrum(self, mel: Tensor) -> Tensor:
         """Log-magnitude ``[B, K, F]`` of the Fourier transform that a mel ``[B, M, F]`` tells of, float64."""
-        bands = torch.log(band_magnitudes(mel, self.contract))
-        if len(self.upper_bias):
-            upper = self.upper_weight.double() @ bands + self.upper_bias.double()[:, None]
-            # A guess may not be louder than anything that was heard below.
-            bands = torch.cat([bands, torch.minimum(upper, bands.amax(dim=1, keepdim=True))], dim=1)
+        bands = self._log_bands(mel)
         self._spread = self._spread.to(bands.device)
         return self._spread @ bands
 
+    def _log_bands(self, mel: Tensor) -> Tensor:
+        """Log-magnitudes at the points between which the spectrum is interpolated, ``[B, P, F]``."""
+        bands = torch.log(band_magnitudes(mel, self.contract))
+        if not len(self.upper_bias):
+            return bands
+        upper = self.upper_weight.double() @ bands + self.upper_bias.double()[:, None]
+        # A guess may not be louder than anything that was heard below.
+        return torch.cat([bands, torch.minimum(upper, bands.amax(dim=1, keepdim=True))], dim=1)
+
     def _autocorrelations(self, mel: Tensor) -> Tensor:
         """Of each frame, ``[B, F, p + 1]``."""
-        power = torch.exp(2 * self.log_spectrum(mel))
+        if compiles(mel) and not (torch.is_grad_enabled() and (mel.requires_grad or self.upper_weight.requires_grad)):
+            power = powers_between(self._log_bands(mel), *self._stretches)
+        else:
+            power = torch.exp(2 * self.log_spectrum(mel))
         self._cosines = self._cosines.to(power.device)
         return power.transpose(1, 2) @ self._cosines
 

@@ -27,7 +27,7 @@ def predict(x: Tensor, coefficients: Tensor, block: int) -> Tensor:
     """
     if coefficients.shape[-1] == 0:
         return torch.zeros_like(x)
-    if _compiles(x):
+    if compiles(x):
         return _Predicted.apply(x, coefficients, block)  # type: ignore[no-any-return]
     steps = x.shape[1] - coefficients.shape[-1]
     blocks = -(-steps // block)
@@ -51,7 +51,7 @@ def resonate(drive: Tensor, before: Tensor, coefficients: Tensor, block: int, of
     """
     if coefficients.shape[-1] == 0:
         return drive
-    if _compiles(drive):
+    if compiles(drive):
         return _Resonated.apply(drive, before, coefficients, block, offset)  # type: ignore[no-any-return]
     return resonate_by_scan(drive, before, coefficients, block, offset)
 
@@ -65,7 +65,7 @@ def predictors(lags: Tensor) -> tuple[Tensor, Tensor]:
     >>> coefficients.tolist(), energy.item()
     ([0.5], 0.75)
     """
-    if _compiles(lags) and not (lags.requires_grad and torch.is_grad_enabled()):
+    if compiles(lags) and not (lags.requires_grad and torch.is_grad_enabled()):
         return _compiled_predictors(lags)
     newest_first = lags[..., :0]
     energy = lags[..., 0]
@@ -76,6 +76,22 @@ def predictors(lags: Tensor) -> tuple[Tensor, Tensor]:
         newest_first = torch.cat([moved, reflection[..., None]], dim=-1)
         energy = energy * (1 - reflection.square())
     return newest_first.flip(-1), energy
+
+
+def powers_between(points: Tensor, matrix: Tensor, first: Tensor, length: Tensor) -> Tensor:
+    """Powers ``[B, K, F]`` of a spectrum whose log-magnitude is a straight line over runs of bins; by compiled loops.
+
+    Args:
+        points: log-magnitudes ``[B, P, F]``, float64.
+        matrix: see :class:`audioflow.flows.envelope_filter.Stretches`, as the others.
+        first: see there.
+        length: see there.
+    """
+    start, ratio = torch.exp(2 * (matrix @ points)).chunk(2, dim=1)
+    result = points.new_empty(points.shape[0], int(length.sum()), points.shape[2])
+    numbers = (first.numpy(), length.numpy())
+    _loops().interpolated_powers(_array(start), _array(ratio), *numbers, result.numpy())
+    return result
 
 
 def resonate_by_scan(drive: Tensor, before: Tensor, coefficients: Tensor, block: int, offset: int = 0) -> Tensor:
@@ -175,7 +191,8 @@ def _recurrence(transfer: Tensor, offsets: Tensor, state: Tensor) -> Tensor:
     return offsets
 
 
-def _compiles(x: Tensor) -> bool:
+def compiles(x: Tensor) -> bool:
+    """Whether compiled loops do the work for a tensor."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling() and _loops() is not None
 
 

@@ -264,7 +264,11 @@ class GatedStack(nn.Module):
         """
         if not BY_ROWS or x.device.type != "cpu" or x.dtype != torch.float32 or x.numel() == 0:
             return False
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
+        if (
+            torch.compiler.is_compiling()
+            or torch._C._get_tracing_state()
+            or torch._C._are_functorch_transforms_active()
+        ):
             return False
         if torch.is_autocast_enabled("cpu") and (not torch.is_grad_enabled() or self._suits_tiles()):
             return False

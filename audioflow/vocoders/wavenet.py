@@ -26,6 +26,7 @@ from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
 from audioflow.nets.upsample import UpsamplerName, lowest_rate, make_upsampler
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import COMPILED_ENGINES, CPU_ENGINES, CUDA_ENGINES, ENGINES, Progress, Sampler, sampler_of
+from audioflow.sampling.cpu import int8_works
 from audioflow.vocoders.base import CORRECTION, Correction, FrontOrder, Given, Job, Vocoder, settings_of
 from audioflow.vocoders.pieces import LONGEST_PIECE, MelWindow, stretches
 
@@ -206,7 +207,9 @@ class WaveNet(Vocoder):
     def usable_engines(self) -> tuple[str, ...]:
         weight = self.network.end.weight
         single, elsewhere = weight.dtype == torch.float32, CPU_ENGINES if weight.is_cuda else CUDA_ENGINES
-        there = (name for name in self.engines if name not in elsewhere)
+        there = [name for name in self.engines if name not in elsewhere]
+        if "cpu-int8" in there and not int8_works():
+            there.remove("cpu-int8")
         return tuple(name for name in there if single or name not in COMPILED_ENGINES)
 
     @property

@@ -87,7 +87,7 @@ def test_gradients_of_both_directions_are_exact():
 def test_prediction_without_a_compiler_is_the_same(monkeypatch):
     x, coefficients = normals(2, 4 + 27), stable_coefficients(2, 3, 4)
     compiled = predict(x, coefficients, 10)
-    monkeypatch.setattr(filtering_module, "_compiles", lambda _: False)
+    monkeypatch.setattr(filtering_module, "compiles", lambda _: False)
     torch.testing.assert_close(predict(x, coefficients, 10), compiled, atol=1e-12, rtol=1e-12)
 
 
@@ -213,6 +213,16 @@ def test_what_lies_above_the_bands_is_fitted():
     other = Front(contract)
     other.load_state_dict(fitted.state_dict())
     assert torch.equal(other.filter(mel).coefficients, fitted.filter(mel).coefficients)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_powers_by_products_are_those_by_exponentials(name, monkeypatch):
+    contract = PRESETS[name]
+    mel = contract.silence + (0.5 + torch.rand(2, contract.n_mels, 7, generator=torch.Generator().manual_seed(0))) * 5
+    envelope = Front(contract).envelope
+    compiled = envelope._autocorrelations(mel)
+    monkeypatch.setattr("audioflow.flows.envelope_filter.compiles", lambda _: False)
+    torch.testing.assert_close(compiled, envelope._autocorrelations(mel), atol=0, rtol=1e-11)
 
 
 @pytest.mark.parametrize("hop", [1, 2, 3, 5, 7, 13, 16, 200, 256, 300])

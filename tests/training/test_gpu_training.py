@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from audioflow import load
-from audioflow.audio import read_audio
-from audioflow.corpora import PreparedCorpus
+from audioflow.audio import PRESETS, read_audio
+from audioflow.corpora import PreparedCorpus, get_corpus, prepare
 from audioflow.errors import CheckpointError, CorpusError, OutputError, RecipeError, TrainingError
 from audioflow.files import atomic_path
 from audioflow.training import recipe_text
@@ -53,9 +54,6 @@ runpy.run_module("benchmarks.gpu_training", run_name="__main__", alter_sys=True)
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
-    from audioflow.audio import PRESETS
-    from audioflow.corpora import get_corpus, prepare
-
     directory = tmp_path_factory.mktemp("gpu") / "prepared"
     prepare(get_corpus("sample"), directory, PRESETS["speech-16k"])
     return PreparedCorpus(directory)
@@ -233,6 +231,39 @@ def test_a_recorded_step_reads_the_new_batch(tiny, packed, monkeypatch):
         assert torch.equal(*losses)
     for one, other in zip(plain[0].parameters(), recorded[0].parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+class Traffic(TorchDispatchMode):
+    """Notes what goes between the host and a device; the device ``meta`` has no numbers, and refuses to give any."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, _types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        kinds = {x.device.type for x in args if isinstance(x, torch.Tensor)}
+        if "_to_copy" in str(function) and kwargs.get("device") is not None:
+            kinds.add(torch.device(kwargs["device"]).type)
+        if len(kinds) > 1 and ("copy" in str(function)):
+            self.seen.append(str(function))
+        return function(*args, **kwargs)
+
+
+@pytest.mark.parametrize("name", ["wavenet", "waveflow", "nice", "realnvp", "flowavenet"])
+def test_passes_take_nothing_from_the_host(name, monkeypatch):
+    """So they can be recorded, and the host can go ahead; checked on a device that is none."""
+    from audioflow.training import load_recipe
+    from audioflow.vocoders import build
+
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # it does not know this device
+    fields = load_recipe(ROOT / "recipes" / "sample" / f"{name}.yaml").model.fields
+    left = {key: value for key, value in fields.items() if key not in ("front", "samples_per_step")}
+    vocoder = build(name, PRESETS["speech-16k"], left).to("meta")
+    wav, mel = torch.empty(2, 1600, device="meta"), torch.empty(2, 80, 8, device="meta")
+    with Traffic() as traffic:
+        vocoder.log_prob(wav, mel).sum().backward()
+    assert traffic.seen == []
 
 
 def test_the_meter_leaves_out_what_was_skipped():
