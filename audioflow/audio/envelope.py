@@ -31,7 +31,7 @@ def band_magnitudes(mel: Tensor, contract: MelContract) -> Tensor:
 
     The filter's sum is divided out, and the root taken of power; a band without a bin has the smallest magnitude.
     """
-    sums = _filter_sums(contract).to(mel.device)
+    sums = _filter_sums(contract, mel.device)
     mean = decompress(mel.double(), contract) / sums.clamp(min=1e-12)
     if contract.power != 1:
         mean = mean ** (1 / contract.power)
@@ -68,6 +68,7 @@ def interpolation_between(points: Tensor, places: Tensor) -> Tensor:
 
 
 @cache
-def _filter_sums(contract: MelContract) -> Tensor:
-    """What each band's filter adds up to, ``[M, 1]``."""
-    return mel_filterbank(contract).sum(dim=1, keepdim=True)
+def _filter_sums(contract: MelContract, device: torch.device) -> Tensor:
+    """What each band's filter adds up to, ``[M, 1]``; kept where it is needed, so that no step waits for a copy."""
+    with torch.inference_mode(mode=False):
+        return mel_filterbank(contract).sum(dim=1, keepdim=True).to(device)

@@ -5,8 +5,8 @@ soxr, and ``audioflow.training`` imports librosa and auraloss by way of its dist
 none of them. Where one is missing, a module takes its place that has every name that is asked for, and says what is
 missing as soon as one of them is called. Where it is installed, nothing happens.
 
-What audioflow cannot do without and is not here: torch, numpy, safetensors, pydantic, PyYAML, click, tqdm, matplotlib,
-Jinja2 and lightning_fabric, which pytorch-lightning holds too.
+What it cannot do without: torch, numpy, safetensors, pydantic, PyYAML, click, tqdm, matplotlib, and lightning_fabric,
+which pytorch-lightning holds too.
 """
 
 import importlib.util

@@ -113,6 +113,54 @@ def test_a_student_learns_an_analytic_teacher(teacher, base, variance):
     assert all(parameter.grad is None for parameter in objective_teacher.parameters())
 
 
+FRONT = {"front": 2, "front_correction": 0.01}
+WIDE = 0.5
+
+
+@torch.no_grad()
+def analytic_group_teacher():
+    """The same process as :func:`analytic_teacher`, of excitation, two samples a step: one from the step before, the
+    other from the first one too, through the triangle of the law of a group."""
+    sizes = {"layers": 1, "cycle": 1, "residual_channels": 2, "skip_channels": 2, "linear_taps": 1, "cond_channels": 3}
+    teacher = build("wavenet", contract(8), {**sizes, **FRONT, "samples_per_step": 2})
+    # Means of both samples, log-scales of both, the triangle; each from the two samples of the step before.
+    teacher.network.linear.weight[:2, :, 0] = torch.tensor([[SECOND, FIRST], [0.0, SECOND]])
+    teacher.network.end.bias.copy_(torch.tensor([0.0, 0.0, math.log(WIDE), math.log(WIDE), FIRST]))
+    return frozen(teacher)
+
+
+def test_a_student_learns_from_groups_of_excitation():
+    torch.manual_seed(0)
+    teacher = analytic_group_teacher()
+    settings = {key: value for key, value in STUDENT.items() if key != "name"}
+    sizes = {**settings, **FRONT, "flows": [1, 1], "linear_taps": 16, "cond_channels": 3}
+    student = build("student", contract(8), sizes)
+    objective = Distillation(DistillConfig(stft=0, conditioning="own"), teacher, student)
+    objective.prepare(student)
+    assert objective.closed_form
+    mel, optimizer, steps = torch.zeros(8, 3, 16), torch.optim.Adam(student.parameters(), 1e-2), 300
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    speech, _ = teacher.front.sound(torch.randn(8, 1, 128), teacher.front.filter(mel))
+    batch = Batch(speech[:, 0], mel, ("a",) * 8)
+    for step in range(steps):
+        generator = torch.Generator().manual_seed(step)
+        optimizer.zero_grad()
+        loss, _ = objective.loss(student, batch, lambda _, generator=generator: generator)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    long, generator = torch.zeros(4, 3, 500), torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        draw = student.draw(standard_noise(torch.zeros(4, 4000), generator), long)
+    u = draw.wav[:, 200:]
+    wanted, first, second = process_moments(WIDE**2)
+    assert u.var().item() == pytest.approx(wanted, rel=0.1)
+    for lag, correlation in ((1, first), (2, second)):
+        found = (u[:, lag:] * u[:, :-lag]).mean() / u.square().mean()
+        assert found.item() == pytest.approx(correlation, abs=0.03)
+    close(draw.sound, teacher.front.sound(draw.wav[:, None], teacher.front.filter(long))[0][:, 0], 1e-5)
+
+
 def test_the_forward_divergence_is_the_other_way_round():
     """Both by torch's own laws, from the parameters that teacher and student give."""
     from torch.distributions import Normal, kl_divergence

@@ -233,6 +233,16 @@ def test_a_recorded_step_reads_the_new_batch(tiny, packed, monkeypatch):
         assert torch.equal(one, other)
 
 
+def test_compiled_steps_are_the_same(tiny, packed, monkeypatch):
+    """The compiler itself takes a minute; here it gives back what it is given."""
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda function: compiled.append(function) or function)
+    plain, other = (stepper_of(tiny, packed, Setup(2, "bf16-mixed", compiled=way)) for way in (False, True))
+    losses = [stepper.step(speech.batch(2, 0))[0] for _, stepper, speech in (plain, other)]
+    assert torch.equal(*losses)
+    assert compiled == [other[0].log_prob]
+
+
 class Traffic(TorchDispatchMode):
     """Notes what goes between the host and a device; the device ``meta`` has no numbers, and refuses to give any."""
 
@@ -460,7 +470,7 @@ def test_the_program_works_without_audio_packages(request_for):
     with run_program(*command_of(request, 10), missing=missing) as running:
         wait_for(running, request.out / "state" / "last.pt")
         running.terminate()
-        output, _ = running.communicate(timeout=120)
+        output, _ = running.communicate(timeout=900)
     assert running.returncode == 0
     report = json.loads(output.splitlines()[-1])
     assert (report["stopped_by"], report["problem"]) == ("SIGTERM", "")
