@@ -32,7 +32,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     corpus, model = PreparedCorpus(options.prepared), load(options.checkpoint)
-    assert isinstance(model, WaveNet)
+    if not isinstance(model, WaveNet):
+        parser.error(f"{options.checkpoint} holds a {model.name}, but only a wavenet runs in the compiled loop")
     totals, samples = dict.fromkeys(("network", *get_args(Precision)), 0.0), 0
     for index, entry in enumerate(sorted(corpus.entries("test"), key=lambda entry: entry.id)[: options.limit]):
         wav, mel = corpus.load(entry)

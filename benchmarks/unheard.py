@@ -36,7 +36,8 @@ def main() -> None:
     print(f"{'mel':<34}{'rms':>9}{'peak':>8}{'PESQ':>7}{'ESTOI':>8}")
     for name, mel, wav in _mels(options, model.contract.silence):
         made = model.synthesize(mel[None], match_mel=options.match, temperature=options.temperature, seed=1)[0]
-        assert bool(torch.isfinite(made).all())
+        if not bool(torch.isfinite(made).all()):
+            raise SystemExit(f"the mel {name} made audio that is not finite")
         heard = {} if wav is None else hearing(wav, made, model.contract.sample_rate)
         figures = "".join(f"{heard[key]:>{width}.3f}" for key, width in (("pesq", 7), ("stoi", 8)) if key in heard)
         print(f"{name:<34}{made.square().mean().sqrt():>9.4f}{made.abs().max():>8.3f}{figures}", flush=True)
