@@ -12,7 +12,7 @@ from audioflow.errors import TrainingError
 from audioflow.nets.gated_stack import GatedStack
 from audioflow.training.recipe import Recipe
 from audioflow.vocoders import Vocoder, load
-from audioflow.vocoders.base import CORRECTION
+from audioflow.vocoders.excitation import CORRECTION
 from audioflow.vocoders.student import Student
 from audioflow.vocoders.wavenet import WaveNet
 

@@ -6,10 +6,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain, tee
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,7 +21,7 @@ from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask, w
 from audioflow.nets.upsample import MelNormalizer, Upsampler
 from audioflow.nets.weight_norm import fold_weight_norm
 from audioflow.sampling import NoiseWindow, Progress, seeds_of
-from audioflow.vocoders.excitation import matched, sounded
+from audioflow.vocoders.excitation import CORRECTION, make_front, matched, sounded
 from audioflow.vocoders.pieces import MelWindow
 
 
@@ -477,19 +476,6 @@ class Vocoder(nn.Module, ABC):
             raise ValueError(f"speaker numbers go from 0 to {embedding.num_embeddings - 1}, unlike {speaker.tolist()}")
         voices: Tensor = embedding(speaker)
         return voices
-
-
-FrontOrder = Annotated[int, Field(ge=0, le=256)] | Literal["none"]
-"""What a recipe calls ``front``: the order of its filter, or none."""
-
-Correction = Annotated[float, Field(gt=0, le=1)]
-CORRECTION = 1e-9
-"""What a recipe calls ``front_correction``, and its default."""
-
-
-def make_front(contract: MelContract, order: int | str, correction: float) -> Front | None:
-    """The front that a recipe names by ``front``."""
-    return None if order == "none" else Front(contract, int(order), correction)
 
 
 def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:

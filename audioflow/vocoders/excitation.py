@@ -1,15 +1,37 @@
-"""What comes after the sampler, piece by piece: from excitation to speech, and from speech to speech of a given mel."""
+"""A front as a recipe names it, and what comes after the sampler, in pieces: to speech, and to speech of its mel."""
 
 from collections.abc import Iterable, Iterator
+from typing import Annotated
 
 import torch
+from pydantic import BeforeValidator, Field
 from torch import Tensor
 
+from audioflow.audio import MelContract
 from audioflow.audio.matching import MelMatcher
 from audioflow.flows.envelope_filter import Filter, blocks_per_frame
 from audioflow.flows.front import Front
 from audioflow.nets.masks import mask_of
 from audioflow.vocoders.pieces import MelWindow
+
+
+def _front_order(value: object) -> object:
+    if value == "none" or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 256):
+        return value
+    raise ValueError("should be none, or the order of a filter, from 0 to 256")
+
+
+FrontOrder = Annotated[int | str, BeforeValidator(_front_order)]
+"""What a recipe calls ``front``: the order of its filter, or none."""
+
+Correction = Annotated[float, Field(gt=0, le=1)]
+CORRECTION = 1e-9
+"""What a recipe calls ``front_correction``, and its default."""
+
+
+def make_front(contract: MelContract, order: int | str, correction: float) -> Front | None:
+    """The front that a recipe names by ``front``."""
+    return None if order == "none" else Front(contract, int(order), correction)
 
 
 def sounded(front: Front, excitation: Iterable[Tensor], source: MelWindow, lengths: Tensor | None) -> Iterator[Tensor]:

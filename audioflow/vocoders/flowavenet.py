@@ -9,7 +9,8 @@ from audioflow.flows import ActNorm, Bijection, Chain, ChannelSplit, Coupling, F
 from audioflow.flows.kernels import Inverted, KernelName, kernel_named
 from audioflow.nets.front_wavenet import FrontWaveNet
 from audioflow.nets.upsample import UpsamplerName
-from audioflow.vocoders.base import CORRECTION, Correction, FrontOrder, settings_of
+from audioflow.vocoders.base import settings_of
+from audioflow.vocoders.excitation import CORRECTION, Correction, FrontOrder
 from audioflow.vocoders.flow import BaseName, CondRate, Count, FlowVocoder, Positive, Speakers
 
 

@@ -10,7 +10,8 @@ from audioflow.flows.kernels import Inverted, KernelName, kernel_named
 from audioflow.nets.masked_wavenet import MaskedWaveNet
 from audioflow.nets.upsample import UpsamplerName
 from audioflow.sampling.slots import SLOT_ENGINES
-from audioflow.vocoders.base import CORRECTION, Correction, FrontOrder, settings_of
+from audioflow.vocoders.base import settings_of
+from audioflow.vocoders.excitation import CORRECTION, Correction, FrontOrder
 from audioflow.vocoders.flow import BaseName, CondRate, Count, FlowVocoder, Positive, Speakers
 
 

@@ -8,7 +8,8 @@ from audioflow.audio import MelContract
 from audioflow.flows import AdditiveCoupling, Bijection, Chain, Permutation
 from audioflow.nets.upsample import UpsamplerName
 from audioflow.nets.wavenet import WaveNetConditioner
-from audioflow.vocoders.base import CORRECTION, Correction, FrontOrder, settings_of
+from audioflow.vocoders.base import settings_of
+from audioflow.vocoders.excitation import CORRECTION, Correction, FrontOrder
 from audioflow.vocoders.flow import BaseName, CondRate, Count, FlowVocoder, Positive, Speakers
 
 

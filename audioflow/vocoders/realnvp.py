@@ -11,7 +11,8 @@ from audioflow.flows.coupling import Split
 from audioflow.flows.kernels import KernelName, kernel_named
 from audioflow.nets.upsample import UpsamplerName
 from audioflow.nets.wavenet import WaveNetConditioner
-from audioflow.vocoders.base import CORRECTION, Correction, FrontOrder, settings_of
+from audioflow.vocoders.base import settings_of
+from audioflow.vocoders.excitation import CORRECTION, Correction, FrontOrder
 from audioflow.vocoders.flow import BaseName, CondRate, Count, FlowVocoder, Positive, Speakers
 
 

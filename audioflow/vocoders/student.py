@@ -19,7 +19,8 @@ from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
 from audioflow.nets.upsample import UpsamplerName, lowest_rate
 from audioflow.nets.wavenet import CausalWaveNet, WaveNetConditioner
-from audioflow.vocoders.base import CORRECTION, Correction, FrontOrder, Given, settings_of
+from audioflow.vocoders.base import Given, settings_of
+from audioflow.vocoders.excitation import CORRECTION, Correction, FrontOrder
 from audioflow.vocoders.flow import Count, FlowVocoder, Positive, Speakers
 
 Layers = Annotated[int, Field(ge=1, le=512)]

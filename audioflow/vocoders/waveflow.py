@@ -11,7 +11,8 @@ from audioflow.nets.row_order import RowOrder, row_orders
 from audioflow.nets.row_wavenet import RowWaveNet
 from audioflow.nets.upsample import UpsamplerName
 from audioflow.sampling.slots import SLOT_ENGINES
-from audioflow.vocoders.base import CORRECTION, Correction, FrontOrder, settings_of
+from audioflow.vocoders.base import settings_of
+from audioflow.vocoders.excitation import CORRECTION, Correction, FrontOrder
 from audioflow.vocoders.flow import BaseName, CondRate, Count, FlowVocoder, Positive, Speakers
 
 

@@ -27,7 +27,8 @@ from audioflow.nets.upsample import UpsamplerName, lowest_rate, make_upsampler
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import COMPILED_ENGINES, CPU_ENGINES, CUDA_ENGINES, ENGINES, Progress, Sampler, sampler_of
 from audioflow.sampling.cpu import int8_works
-from audioflow.vocoders.base import CORRECTION, Correction, FrontOrder, Given, Job, Vocoder, settings_of
+from audioflow.vocoders.base import Given, Job, Vocoder, settings_of
+from audioflow.vocoders.excitation import CORRECTION, Correction, FrontOrder
 from audioflow.vocoders.pieces import LONGEST_PIECE, MelWindow, stretches
 
 Head = Literal["gaussian", "gaussian_mixture", "continuous_logistic_mixture", "logistic_mixture", "mu_law"]
