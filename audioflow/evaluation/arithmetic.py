@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from audioflow.evaluation.likelihood import device_of
+from audioflow.nets.gated_stack import operations_of_torch
 from audioflow.vocoders import Vocoder
 
 # A long signal of which the beginning and end are a small part; one frame where each sample is a call by itself.
@@ -28,7 +29,7 @@ def multiply_accumulates(vocoder: Vocoder, engine: str) -> float:
     frames = SEQUENTIAL_FRAMES if vocoder.name == "wavenet" else PARALLEL_FRAMES
     mel = torch.zeros(1, contract.n_mels, frames, device=device_of(vocoder))
     counter = FlopCounterMode(display=False)
-    with _without_gradients(vocoder), counter:
+    with _without_gradients(vocoder), operations_of_torch(), counter:
         vocoder.synthesize(mel, engine=_counted_engine(vocoder, engine))
     # The counter says two operations for each.
     return counter.get_total_flops() / 2 / (frames * contract.hop_length)

@@ -1,6 +1,8 @@
 """The WaveNet's body: dilated convolutions with gates, residual and skip connections, conditioning in every layer."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -86,12 +88,25 @@ def _fused_stack() -> Any:
 BY_ROWS = True
 """Whether stacks run by rows on a CPU, where they can; see :meth:`GatedStack.runs_by_rows`."""
 
+_COUNTED: ContextVar[bool] = ContextVar("counted", default=False)
+
+
+@contextmanager
+def operations_of_torch() -> Iterator[None]:
+    """Within it stacks keep to torch's own operations, which can be counted from outside."""
+    token = _COUNTED.set(True)
+    try:
+        yield
+    finally:
+        _COUNTED.reset(token)
+
+
 FEWEST = 16
 """Channels and gates from which on that is worth it: vectors are filled up to as many."""
 
 
 FEWEST_FOR_TILES = 128
-"""Channels and gates from which on a processor with tiles for products of bfloat16 trains faster by these."""
+"""Channels and gates from which on a processor with tiles for bfloat16 (AMX) keeps to these; guessed, not measured."""
 
 
 @cache
@@ -262,7 +277,7 @@ class GatedStack(nn.Module):
         if gradients are wanted, and is more exact then: of networks as narrow as those that a CPU can train, more time
         goes into passes over memory than bfloat16 saves in products, unless the processor has tiles for them (AMX).
         """
-        if not BY_ROWS or x.device.type != "cpu" or x.dtype != torch.float32 or x.numel() == 0:
+        if not BY_ROWS or _COUNTED.get() or x.device.type != "cpu" or x.dtype != torch.float32 or x.numel() == 0:
             return False
         if (
             torch.compiler.is_compiling()
