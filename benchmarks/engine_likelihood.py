@@ -16,11 +16,12 @@ from torch import Tensor
 
 from audioflow.audio import dequantize
 from audioflow.corpora import PreparedCorpus
+from audioflow.nets.group_head import grouped
 from audioflow.nets.upsample import lowest_rate
 from audioflow.sampling.autoregressive import Precision
 from audioflow.sampling.cpu.forced import outputs_given
 from audioflow.vocoders import load
-from audioflow.vocoders.wavenet import WaveNet, grouped
+from audioflow.vocoders.wavenet import WaveNet
 
 
 def main() -> None:

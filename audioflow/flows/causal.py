@@ -7,7 +7,7 @@ from typing_extensions import override
 from audioflow.distributions import Gaussian
 from audioflow.flows.base import Bijection, Direction
 from audioflow.flows.kernels import affine_inverse
-from audioflow.nets.group_head import GroupLaw
+from audioflow.nets.group_head import GroupLaw, grouped, ungrouped
 from audioflow.nets.masks import full_precision, masked, wide
 from audioflow.nets.wavenet import CausalWaveNet
 
@@ -55,19 +55,19 @@ class CausalAffine(Bijection):
 
     @override
     def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        groups = self._folded(masked(x, mask))
+        groups = grouped(masked(x, mask), self.samples)
         shares = self.network.shares(cond, self.speaker)
         outputs = self.network(self.law.network_input(groups, self.level), shares, self._of_groups(mask))
         with full_precision(x):
             params = self.law.at_level(outputs, self.level)
             mean, log_scale = self._mean_and_log_scale(params, wide(groups))
             z, log_derivative = affine_inverse(wide(groups), mean, log_scale)
-            return masked(self._unfolded(z), mask), masked(self._unfolded(log_derivative), mask).sum(dim=(1, 2))
+            return masked(ungrouped(z), mask), masked(ungrouped(log_derivative), mask).sum(dim=(1, 2))
 
     @override
     def to_data(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         with full_precision(z):
-            noise, valid = self._folded(masked(wide(z), mask)), self._of_groups(mask)
+            noise, valid = grouped(masked(wide(z), mask), self.samples), self._of_groups(mask)
             steps = noise.shape[-1]
             level = self.level.expand(-1, -1, steps)
             projected = self.network.project(cond, self.speaker)
@@ -85,7 +85,7 @@ class CausalAffine(Bijection):
                 previous = self.law.network_input(x, here)[..., 0]
                 groups.append(x)
                 log_derivatives.append(log_derivative)
-            return self._unfolded(torch.cat(groups, dim=-1)), torch.cat(log_derivatives, dim=-1).sum(dim=(1, 2))
+            return ungrouped(torch.cat(groups, dim=-1)), torch.cat(log_derivatives, dim=-1).sum(dim=(1, 2))
 
     @property
     def samples(self) -> int:
@@ -104,12 +104,6 @@ class CausalAffine(Bijection):
         assert isinstance(law, Gaussian)  # noqa: S101
         mean, log_scale = law.mean_and_log_scale(self.law.given_earlier(params, groups).flatten(2))
         return mean.unflatten(2, (self.samples, -1))[:, 0], log_scale.unflatten(2, (self.samples, -1))[:, 0]
-
-    def _folded(self, x: Tensor) -> Tensor:
-        return x if self.samples == 1 else x[:, 0].unflatten(1, (-1, self.samples)).transpose(1, 2)
-
-    def _unfolded(self, x: Tensor) -> Tensor:
-        return x if self.samples == 1 else x.transpose(1, 2).flatten(1)[:, None]
 
     def _of_groups(self, mask: Tensor | None) -> Tensor | None:
         return None if mask is None else mask[..., :: self.samples]

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from audioflow.audio import (
-    AMPLITUDE_STEP,
     MelContract,
     MelFrontEnd,
     band_centres,
@@ -16,9 +15,10 @@ from audioflow.audio import (
 )
 from audioflow.audio.envelope import interpolation_between
 from audioflow.flows.filtering import compiles, powers_between, predictors
+from audioflow.nets.level import ROUNDING
 from audioflow.nets.masks import masked
 
-ROUNDING = AMPLITUDE_STEP**2 / 12
+ROUNDING_VARIANCE = math.exp(2 * ROUNDING)
 """Variance of the rounding error of 16-bit audio."""
 
 BLOCKS = 4
@@ -148,11 +148,11 @@ class EnvelopeFilter(nn.Module):
         After the end of an utterance, as the mask ``[B, 1, F]`` has it, its last frame goes on.
         """
         lags = self._autocorrelations(mel)
-        zero = (lags[..., :1] + ROUNDING) * (1 + self.correction)
+        zero = (lags[..., :1] + ROUNDING_VARIANCE) * (1 + self.correction)
         lags = self._over_blocks(torch.cat([zero, lags[..., 1:]], dim=-1), frame_mask)
         coefficients, energy = predictors(lags)
         log_scale = 0.5 * torch.log(energy) + self.offset.double()
-        return Filter(coefficients, log_scale.clamp(min=0.5 * math.log(ROUNDING)), self.block)
+        return Filter(coefficients, log_scale.clamp(min=ROUNDING), self.block)
 
     def log_spectrum(self, mel: Tensor) -> Tensor:
         """Log-magnitude ``[B, K, F]`` of the Fourier transform that a mel ``[B, M, F]`` tells of, float64."""

@@ -150,10 +150,8 @@ def _last(rows: Tensor, order: int, zeros: int) -> Tensor:
     """Transfer from the state before a block to that after it; a first block of few samples keeps some of the old."""
     transfer = rows[:, :, -order:]
     if zeros:
-        size = rows.shape[2] - order
         kept = torch.cat([rows[:, :1, :order], rows[:, :1, order + zeros :]], dim=2)[:, :, -order:]
         transfer = torch.cat([kept, transfer[:, 1:]], dim=1)
-        assert size > zeros  # noqa: S101
     return transfer
 
 

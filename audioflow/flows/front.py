@@ -9,21 +9,18 @@ the first map from speech to noise, exactly invertible and with nothing trained 
     \log|\det \partial u / \partial x| = -\sum_t \log \sigma_t
 """
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
-from audioflow.audio import AMPLITUDE_STEP, MelContract
+from audioflow.audio import MelContract
 from audioflow.flows.base import Bijection, Direction
 from audioflow.flows.envelope_filter import EnvelopeFilter, Filter, blocks_per_frame
 from audioflow.flows.filtering import predict, resonate
+from audioflow.nets.level import ROUNDING
 from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
-
-ROUNDING = math.log(AMPLITUDE_STEP / math.sqrt(12))
-"""Log standard deviation of the rounding error of 16-bit audio: the quietest that an excitation can be."""
 
 
 class Around(NamedTuple):

@@ -110,12 +110,6 @@ class GroupLaw(OutputLaw, nn.Module):
         return torch.cat([start, lower.to(start.dtype), features.to(start.dtype)], dim=1)
 
     @override
-    def moved(self, params: Tensor, shift: Tensor) -> Tensor:
-        theta, lower, features = self.split(params)
-        own = self.law.moved(theta.flatten(2), shift.flatten(1)[:, None])
-        return torch.cat([own.unflatten(2, (self.samples, -1)).flatten(1, 2), lower, features], dim=1)
-
-    @override
     def like(self, x: Tensor) -> "GroupLaw":
         """The same law with its MADE's weights sorted for draws, which waits for the device and takes long."""
         law = copy.copy(self)
@@ -134,3 +128,17 @@ class GroupLaw(OutputLaw, nn.Module):
         units = [Units(told, weight.shape[1], axis=0) for weight in state.weights]
         values = [Units(told, weight.shape[0], axis=0) for weight in state.weights[:-1]]
         return replace(state, position=0, shape=x.shape, told=told, inputs=units[0], sums=units[1:], values=values)
+
+
+def grouped(x: Tensor, samples: int) -> Tensor:
+    """``[B, 1, T] -> [B, r, T / r]``: step ``t`` holds the samples ``r t`` to ``r t + r - 1``.
+
+    >>> grouped(torch.arange(6.0)[None, None], 2).tolist()
+    [[[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]]
+    """
+    return x if samples == 1 else x[:, 0].unflatten(1, (-1, samples)).transpose(1, 2)
+
+
+def ungrouped(x: Tensor) -> Tensor:
+    """Undo :func:`grouped`."""
+    return x.transpose(1, 2).flatten(1)[:, None]

@@ -21,7 +21,7 @@ from audioflow.distributions import (
 from audioflow.flows import Bijection, CausalAffine, Chain, Preemphasis
 from audioflow.flows.front import Around
 from audioflow.nets.frame_features import FrameFeatures
-from audioflow.nets.group_head import GroupLaw
+from audioflow.nets.group_head import GroupLaw, grouped, ungrouped
 from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
 from audioflow.nets.upsample import UpsamplerName, lowest_rate, make_upsampler
 from audioflow.nets.wavenet import CausalWaveNet
@@ -352,20 +352,6 @@ class WaveNet(Vocoder):
                 limit=self.limit,
             )
         return ungrouped(groups)
-
-
-def grouped(x: Tensor, samples: int) -> Tensor:
-    """``[B, 1, T] -> [B, r, T / r]``: step ``t`` holds the samples ``r t`` to ``r t + r - 1``.
-
-    >>> grouped(torch.arange(6.0)[None, None], 2).tolist()
-    [[[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]]
-    """
-    return x if samples == 1 else x[:, 0].unflatten(1, (-1, samples)).transpose(1, 2)
-
-
-def ungrouped(x: Tensor) -> Tensor:
-    """Undo :func:`grouped`."""
-    return x.transpose(1, 2).flatten(1)[:, None]
 
 
 def output_law(head: Head, components: int, classes: int, min_log_scale: float, *, one_hot: bool = False) -> OutputLaw:

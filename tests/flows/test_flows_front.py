@@ -9,7 +9,7 @@ from audioflow.audio import PRESETS, MelFrontEnd, read_audio
 from audioflow.bundle import bundled
 from audioflow.flows import Around, Front
 from audioflow.flows import filtering as filtering_module
-from audioflow.flows.envelope_filter import ROUNDING, blocks_per_frame, upper_band_edges
+from audioflow.flows.envelope_filter import ROUNDING_VARIANCE, blocks_per_frame, upper_band_edges
 from audioflow.flows.filtering import predict, predictors, resonate, resonate_by_scan
 
 CONTRACT = PRESETS["speech-16k"]
@@ -171,8 +171,8 @@ def test_any_mel_gives_finite_speech_of_sane_loudness(speech, kind, correction):
     front = Front(CONTRACT, 32, correction)
     x, _ = front.sound(normals(1, 1, mel.shape[-1] * 200), front.filter(mel))
     assert torch.isfinite(x).all()
-    power = torch.exp(2 * front.envelope.log_spectrum(mel)) + ROUNDING
-    said = torch.einsum("bkf,k->bf", power, front.envelope._cosines[:, 0]) + ROUNDING
+    power = torch.exp(2 * front.envelope.log_spectrum(mel)) + ROUNDING_VARIANCE
+    said = torch.einsum("bkf,k->bf", power, front.envelope._cosines[:, 0]) + ROUNDING_VARIANCE
     heard = x[0, 0].unfold(0, 1600, 1600).square().mean(dim=1)
     wanted = said[0].unfold(0, 8, 8).amax(dim=1)
     assert (10 * torch.log10(heard / wanted[: len(heard)])).amax() < 10
