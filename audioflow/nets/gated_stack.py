@@ -277,13 +277,15 @@ class GatedStack(nn.Module):
         if gradients are wanted, and is more exact then: of networks as narrow as those that a CPU can train, more time
         goes into passes over memory than bfloat16 saves in products, unless the processor has tiles for them (AMX).
         """
-        if not BY_ROWS or _COUNTED.get() or x.device.type != "cpu" or x.dtype != torch.float32 or x.numel() == 0:
+        if not BY_ROWS or x.device.type != "cpu" or x.dtype != torch.float32 or x.numel() == 0:
             return False
         if (
             torch.compiler.is_compiling()
             or torch._C._get_tracing_state()
             or torch._C._are_functorch_transforms_active()
         ):
+            return False
+        if _COUNTED.get():
             return False
         if torch.is_autocast_enabled("cpu") and (not torch.is_grad_enabled() or self._suits_tiles()):
             return False
