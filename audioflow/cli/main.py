@@ -18,6 +18,7 @@ COMMANDS = {
     "distill": "Train a parallel student from a WaveNet teacher.",
     "synthesize": "Turn mels, or recordings by way of their mels, into speech.",
     "score": "Give the exact log-likelihood of recordings under a vocoder.",
+    "evaluate": "Judge vocoders on held-out speech, with intervals.",
     "compare": "Put vocoders and their engines side by side, with sound.",
     "import": "Bring the weights of another project over.",
     "info": "Say what a checkpoint, recording, mel or recipe is.",

@@ -1,4 +1,4 @@
-"""Measures nearer to what people hear than spectral distances: PESQ, STOI, DistillMOS, pitch and voicing."""
+"""Measures nearer to what people hear than spectral distances: PESQ, STOI, opinion scores, envelope, pitch, voicing."""
 
 import importlib.util
 import math
@@ -8,11 +8,10 @@ from torch import Tensor
 
 from audioflow.audio import resample
 from audioflow.errors import OptionError
-from audioflow.evaluation.opinion import distillmos, has_distillmos
-from audioflow.evaluation.pitch import pitch_errors
-
-RATE = 16_000
-"""What wideband PESQ is defined at."""
+from audioflow.evaluation.cepstra import mel_cepstral_distortion
+from audioflow.evaluation.opinion import RATE, distillmos, dnsmos, has_distillmos, has_dnsmos
+from audioflow.evaluation.pitch import contour, contour_errors
+from audioflow.evaluation.world import has_world
 
 PACKAGES = ("pesq", "pystoi")
 
@@ -28,14 +27,23 @@ def require_packages() -> None:
         raise OptionError(f"{' and '.join(missing)} must be installed for this: pip install 'audioflow[metrics]'.")
 
 
-def hearing(reference: Tensor, generated: Tensor, sample_rate: int) -> dict[str, float]:
+def hearing(
+    reference: Tensor, generated: Tensor, sample_rate: int, wanted: np.ndarray | None = None
+) -> dict[str, float]:
     """Judge one pair of wavs ``[T]`` in [-1, 1].
+
+    Args:
+        reference: the recording.
+        generated: what is judged, of the same length.
+        sample_rate: of both, in Hz.
+        wanted: the recording's :func:`audioflow.evaluation.pitch.contour`, where it is known already.
 
     Returns:
         ``pesq``: wideband PESQ at 16 kHz, 1 to 4.64; ``stoi``: extended short-time intelligibility, up to 1;
-        ``f0_cents`` and ``voicing_error``: see :class:`audioflow.evaluation.pitch.PitchErrors`; and where its package
-        is installed ``distillmos``, of the generated wav alone: see :mod:`audioflow.evaluation.opinion`. NaN where one
-        cannot be taken, such as of silence.
+        ``f0_cents`` and ``voicing_error``: see :class:`audioflow.evaluation.pitch.PitchErrors`; and where their
+        packages are installed ``mcd_db``, see :mod:`audioflow.evaluation.cepstra`, and ``distillmos`` and ``dnsmos``,
+        of the generated wav alone, see :mod:`audioflow.evaluation.opinion`. NaN where one cannot be taken, such as of
+        silence.
 
     Raises:
         OptionError: a package is missing.
@@ -45,13 +53,17 @@ def hearing(reference: Tensor, generated: Tensor, sample_rate: int) -> dict[str,
         Modulated Noise Maskers", 2016
     """
     require_packages()
-    errors = pitch_errors(reference, generated, sample_rate)
+    errors = contour_errors(
+        contour(reference, sample_rate) if wanted is None else wanted, contour(generated, sample_rate)
+    )
     heard = [resample(wav.detach().float().cpu()[None], sample_rate, RATE)[0] for wav in (reference, generated)]
     pair = [wav.numpy() for wav in heard]
     return {
         "pesq": _pesq(*pair),
         "stoi": _stoi(*pair),
+        **({"mcd_db": mel_cepstral_distortion(reference, generated, sample_rate)} if has_world() else {}),
         **({"distillmos": distillmos(heard[1])} if has_distillmos() else {}),
+        **({"dnsmos": dnsmos(heard[1])} if has_dnsmos() else {}),
         "f0_cents": errors.f0_rmse_cents,
         "voicing_error": errors.voicing_error,
     }

@@ -116,38 +116,40 @@ def score_many(
     dequantize: bool = True,
     seed: int = 0,
     draws: int = 1,
-    speaker: int | None = None,
+    speaker: int | Sequence[int] | None = None,
 ) -> list[LogLikelihood]:
-    """Score each wav [T] as one speaker; recording ``i`` gets the noise of ``seed + i``.
+    """Score each wav [T], as one speaker or each as its own; recording ``i`` gets the noise of ``seed + i``.
 
     ``pooled`` makes one figure of the list. A vocoder that scores sample by sample scores many at once.
 
     Raises:
         AudioError: a wav is shorter than one frame.
     """
+    wavs = list(wavs)
+    voices = list(speaker) if isinstance(speaker, Sequence) else [speaker] * len(wavs)
+    seeded = list(zip(range(seed, seed + len(wavs)), wavs, voices, strict=True))
     if vocoder.scores_step_by_step and draws == 1:
-        seeded = list(enumerate(wavs, start=seed))
         parts = [seeded[first : first + SCORED_TOGETHER] for first in range(0, len(seeded), SCORED_TOGETHER)]
-        return [one for part in parts for one in _score_together(vocoder, part, dequantize=dequantize, speaker=speaker)]
+        return [one for part in parts for one in _score_together(vocoder, part, dequantize=dequantize)]
     return [
-        score(vocoder, wav, dequantize=dequantize, seed=seed + index, draws=draws, speaker=speaker)
-        for index, wav in enumerate(wavs)
+        score(vocoder, wav, dequantize=dequantize, seed=own, draws=draws, speaker=voice) for own, wav, voice in seeded
     ]
 
 
 def _score_together(
-    vocoder: Vocoder, seeded: Sequence[tuple[int, Tensor]], *, dequantize: bool, speaker: int | None
+    vocoder: Vocoder, seeded: Sequence[tuple[int, Tensor, int | None]], *, dequantize: bool
 ) -> list[LogLikelihood]:
-    """Score wavs [T] as one padded batch, each with the noise of its own seed."""
+    """Score wavs [T] as one padded batch, each with the noise of its own seed, as its own speaker."""
     device = device_of(vocoder)
     wavs, mels = [], []
-    for seed, wav in seeded:
+    for seed, wav, _ in seeded:
         whole, mel = whole_frames(vocoder, wav.to(device))
         generator = torch.Generator().manual_seed(seed)
         wavs.append(audio.dequantize(whole.cpu(), generator).to(device) if dequantize else whole)
         mels.append(mel[0].t())
     lengths = torch.tensor([len(mel) for mel in mels], device=device)
-    voice = None if speaker is None else torch.full((len(wavs),), speaker, device=device)
+    speakers = [voice for _, _, voice in seeded if voice is not None]
+    voice = torch.tensor(speakers, device=device) if speakers else None
     with torch.no_grad():
         batch = pad_sequence(wavs, batch_first=True), pad_sequence(mels, batch_first=True).transpose(1, 2)
         nats = vocoder.log_prob(*batch, lengths, voice).tolist()

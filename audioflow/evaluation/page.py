@@ -2,16 +2,18 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import soundfile
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from torch import Tensor
 
 from audioflow.evaluation.charts import quality_figure
 from audioflow.evaluation.pictures import figure_png, highest_peak, loudest_decibels, spectrogram_png, waveform_png
-from audioflow.evaluation.results import COLUMNS, Comparison, Row, formatted
+from audioflow.evaluation.results import COLUMNS, Comparison, formatted
 from audioflow.files import atomic_path
 
 # What each column means, for the reader of the page.
@@ -37,6 +39,9 @@ EXPLANATIONS = {
     "stoi": "extended short-time objective intelligibility, up to 1; higher is better",
     "distillmos": "mean opinion score from 1 to 5 that DistillMOS predicts of the sound alone, without the recording; "
     "higher is better",
+    "dnsmos": "overall quality from 1 to 5 that DNSMOS P.835 predicts likewise; higher is better",
+    "mcd_db": "mel-cepstral distortion in dB: 24 coefficients of WORLD's envelopes, frames of 5 ms, no time warping; "
+    "lower is better",
     "f0_cents": "RMS difference of pitch from the recording's where both are voiced, 1200 cents to the octave",
     "voicing_error": "share of 10 ms frames that are voiced in one and not in the other",
     "difference": "greatest difference of a sample from the model's first engine with the same noise; "
@@ -52,6 +57,15 @@ AGREEMENT_NOTE = (
     "sample, until it is another draw of the same law, though both are right. What tells there is whether the model "
     "holds the one for less likely than the other: nats diff. is near 0 where it does not."
 )
+
+
+class Sound(NamedTuple):
+    """What is heard under one heading: the model's name, how it was sampled, a sentence on what is special, wav [T]."""
+
+    label: str
+    engine: str
+    note: str
+    wav: Tensor
 
 
 @dataclass(frozen=True)
@@ -113,14 +127,7 @@ def render_page(
         command: that made it, to be repeated by the reader.
         speech: where the recordings come from and under which licence.
     """
-    environment = Environment(
-        loader=PackageLoader("audioflow.evaluation", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
+    return template("page.html.j2").render(
         title=title,
         command=command,
         speech=speech,
@@ -135,6 +142,18 @@ def render_page(
     )
 
 
+def template(name: str) -> Template:
+    """Give a page's template."""
+    environment = Environment(
+        loader=PackageLoader("audioflow.evaluation", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
 def chart(comparison: Comparison) -> str:
     """Give the picture of speed against quality as a data URI; empty where there is nothing to draw."""
     figure = quality_figure(comparison)
@@ -144,23 +163,26 @@ def chart(comparison: Comparison) -> str:
 def clips(comparison: Comparison, name: str) -> list[Clip]:
     """Give the sounds and pictures of one recording, the recording itself first, all pictures on equal scales."""
     rows = [row for row in comparison.rows if name in row.audio]
-    sounds = [row.audio[name] for row in rows]
-    peak = highest_peak(sounds)
+    return shown([Sound(row.label, row.engine, row.note, row.audio[name]) for row in rows], comparison.sample_rate)
+
+
+def shown(sounds: Sequence[Sound], sample_rate: int) -> list[Clip]:
+    """Give sounds with their pictures, on equal scales, those of the first one."""
+    peak = highest_peak([sound.wav for sound in sounds])
     # The recording sets the scale: a model that is too loud shall look so.
-    loudest = loudest_decibels(sounds[:1], comparison.sample_rate)
-    return [_clip(row, row.audio[name], comparison.sample_rate, peak, loudest) for row in rows]
-
-
-def _clip(row: Row, wav: Tensor, sample_rate: int, peak: float, loudest: float) -> Clip:
-    return Clip(
-        label=row.label,
-        engine=row.engine,
-        note=row.note,
-        seconds=wav.shape[-1] / sample_rate,
-        sound=data_uri("audio/wav", wav_bytes(wav, sample_rate)),
-        waveform=data_uri("image/png", waveform_png(wav, sample_rate, peak)),
-        spectrogram=data_uri("image/png", spectrogram_png(wav, sample_rate, loudest)),
-    )
+    loudest = loudest_decibels([sound.wav for sound in sounds[:1]], sample_rate)
+    return [
+        Clip(
+            label=sound.label,
+            engine=sound.engine,
+            note=sound.note,
+            seconds=sound.wav.shape[-1] / sample_rate,
+            sound=data_uri("audio/wav", wav_bytes(sound.wav, sample_rate)),
+            waveform=data_uri("image/png", waveform_png(sound.wav, sample_rate, peak)),
+            spectrogram=data_uri("image/png", spectrogram_png(sound.wav, sample_rate, loudest)),
+        )
+        for sound in sounds
+    ]
 
 
 def wav_bytes(wav: Tensor, sample_rate: int) -> bytes:

@@ -35,7 +35,11 @@ def pitch_errors(reference: Tensor, generated: Tensor, sample_rate: int) -> Pitc
     References:
         Mauch and Dixon, "pYIN: A fundamental frequency estimator using probabilistic threshold distributions", 2014
     """
-    wanted, found = contour(reference, sample_rate), contour(generated, sample_rate)
+    return contour_errors(contour(reference, sample_rate), contour(generated, sample_rate))
+
+
+def contour_errors(wanted: np.ndarray, found: np.ndarray) -> PitchErrors:
+    """Compare two contours of :func:`contour`."""
     both = np.isfinite(wanted) & np.isfinite(found)
     cents = 1200 * np.log2(found[both] / wanted[both])
     error = float(np.sqrt(np.mean(cents**2))) if both.any() else float("nan")

@@ -39,7 +39,7 @@ MATCHED_NOTE = (
 )
 
 # Shown only where they were asked for, and taken.
-HEARING = ("pesq", "stoi", "distillmos", "f0_cents", "voicing_error")
+HEARING = ("pesq", "stoi", "distillmos", "dnsmos", "mcd_db", "f0_cents", "voicing_error")
 
 # Heading of each figure of a row, and how it is written.
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -58,6 +58,8 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "pesq": ("PESQ", "{:.2f}".format),
     "stoi": ("ESTOI", "{:.3f}".format),
     "distillmos": ("DistillMOS", "{:.2f}".format),
+    "dnsmos": ("DNSMOS", "{:.2f}".format),
+    "mcd_db": ("MCD dB", "{:.2f}".format),
     "f0_cents": ("F0 cents", "{:.0f}".format),
     "voicing_error": ("voicing err.", "{:.1%}".format),
     "difference": ("max diff.", "{:.2g}".format),

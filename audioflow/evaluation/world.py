@@ -2,6 +2,7 @@
 
 import importlib.util
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,9 +30,14 @@ def world(wav: Tensor, sample_rate: int) -> Tensor:
     """
     import pyworld  # noqa: PLC0415 - an extra
 
-    speech = wav.detach().double().cpu().numpy()
+    speech = waveform_for_world(wav)
     pitch, places = pyworld.harvest(speech, sample_rate)
     envelope = pyworld.cheaptrick(speech, pitch, places, sample_rate)
     aperiodicity = pyworld.d4c(speech, pitch, places, sample_rate)
     made = torch.from_numpy(pyworld.synthesize(pitch, envelope, aperiodicity, sample_rate)).float()[: len(speech)]
     return torch.nn.functional.pad(made, (0, len(speech) - len(made))).clamp(-1, 1)
+
+
+def waveform_for_world(wav: Tensor) -> np.ndarray:
+    """Wav [T] as the package takes it."""
+    return np.ascontiguousarray(wav.detach().double().cpu().numpy())

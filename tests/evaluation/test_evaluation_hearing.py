@@ -52,10 +52,10 @@ def stand_in(tmp_path, monkeypatch):
     (tmp_path / "xls_r_sqa.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "distillmos", raising=False)
-    opinion._judge.cache_clear()
+    opinion._distillmos.cache_clear()
     yield
     sys.modules.pop("distillmos", None)
-    opinion._judge.cache_clear()
+    opinion._distillmos.cache_clear()
 
 
 def test_distillmos_is_heard_at_16_khz_where_it_is_installed(stand_in, speech, capsys):
@@ -68,7 +68,8 @@ def test_distillmos_is_heard_at_16_khz_where_it_is_installed(stand_in, speech, c
 def test_distillmos_is_left_out_where_it_is_not(monkeypatch, speech):
     whole = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "distillmos" else whole(name))
-    assert set(hearing(speech[:16_000], speech[:16_000], 16_000)) == {"pesq", "stoi", "f0_cents", "voicing_error"}
+    left = {"pesq", "stoi", "dnsmos", "mcd_db", "f0_cents", "voicing_error"}
+    assert set(hearing(speech[:16_000], speech[:16_000], 16_000)) == left
 
 
 def test_a_missing_package_is_named(monkeypatch, speech):
@@ -76,3 +77,17 @@ def test_a_missing_package_is_named(monkeypatch, speech):
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None if name == "pesq" else whole(name))
     with pytest.raises(OptionError, match=r"pesq must be installed for this: pip install"):
         hearing(speech[:16_000], speech[:16_000], 16_000)
+
+
+def test_dnsmos_is_that_of_its_package(speech):
+    package = pytest.importorskip("speechmos.dnsmos")
+    wanted = package.run(speech.numpy(), 16_000)["ovrl_mos"]
+    assert hearing(speech, speech, 16_000)["dnsmos"] == pytest.approx(wanted, abs=1e-4)
+    noise = 0.02 * torch.randn(speech.shape, generator=torch.Generator().manual_seed(0))
+    assert hearing(speech, speech + noise, 16_000)["dnsmos"] < wanted
+
+
+def test_a_known_contour_is_not_looked_for_again(speech):
+    wanted = module.contour(speech, 16_000)
+    found = hearing(speech, speech, 16_000, wanted + 50)
+    assert found["f0_cents"] > 100
