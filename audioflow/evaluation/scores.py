@@ -185,7 +185,9 @@ class Evaluation:
     def _differences(self) -> list[list[str]]:
         opponent = self.opponent
         lines = [["model", "settings", *(FIGURES[name][0] for name in self.figures)]]
-        for one in self.sounded if opponent is not None and len(self.utterances) > 1 else []:
+        if opponent is None or len(self.utterances) < 2:
+            return lines
+        for one in self.sounded:
             if one is not opponent and one.contender.label != RECORDING:
                 cells = [_difference(one.difference(opponent, name), FIGURES[name][1]) for name in self.figures]
                 lines.append([one.contender.label, one.contender.settings or "-", *cells])
