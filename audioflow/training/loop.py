@@ -103,6 +103,7 @@ class Loop:
             config.betas,
             config.eps,
             config.weight_decay,
+            fused=True,  # one pass over all weights instead of a dozen over each
         )
         self.model, self.optimizer = self.fabric.setup(self.vocoder, optimizer)
         for method in self.objective.forward_methods:

@@ -6,9 +6,9 @@ import sys
 import pytest
 import torch
 from laws.models import make_vocoder
-from sampling_material import engine_material
+from sampling_material import DEVICE, engine_material, made_by, there
 
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.distributions import Gaussian
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import CUDA_ENGINES, ENGINES, autoregressive, sample_naive, sampler_of
 from audioflow.sampling.cuda.graph import sample_graph
@@ -17,7 +17,6 @@ kernel_missing = "triton, whose interpreter runs the kernel without a GPU, is no
 engine = pytest.importorskip("audioflow.sampling.cuda.engine", reason=kernel_missing)
 weights = pytest.importorskip("audioflow.sampling.cuda.weights")
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 STEPS, HOP = (48, 4) if DEVICE == "cuda" else (8, 4)  # the interpreter takes a tenth of a second for a step
 NEAR = 1e-4 if DEVICE == "cuda" else 1e-5  # errors of rounding grow from step to step
 NETWORKS = [
@@ -34,20 +33,6 @@ NETWORKS = [
 
 def material(vocoder, batch, frames=False, steps=STEPS):
     return engine_material(vocoder, batch, steps, HOP if frames else None)
-
-
-def there(value, dtype):
-    """The same on the device of the tests."""
-    if isinstance(value, FrameFeatures):
-        return FrameFeatures(*(there(part, dtype) for part in (value.frames, value.weight, value.steady)))
-    return value.detach().to(DEVICE, dtype) if isinstance(value, torch.Tensor) else value
-
-
-def made_by(function, network, law, given, dtype=torch.float32, **options):
-    given = {name: there(value, dtype) for name, value in given.items()}
-    made = function(network.to(DEVICE, dtype), law, **given, **options).cpu().double()
-    network.to("cpu", torch.float64)
-    return made
 
 
 def close(made, wanted, tolerance=1e-4):  # three steps of the grid that a mixture of logistics is drawn on
@@ -163,7 +148,7 @@ def test_a_sampler_goes_on_where_it_stopped():
 def test_as_many_layers_are_under_way_as_there_is_room_for(own_memory, single, half):
     # Compiled for 64 channels it took 18,432 bytes, and 102,400 for each layer under way; half of these for 16 bits.
     network = CausalWaveNet(1, 2, 0, 20, 10, 64, 64)
-    assert [weights.sizes_of(network, parts).stages(own_memory) for parts in (2, 1)] == [single, half]
+    assert [weights.sizes_of(network, Gaussian(), parts).stages(own_memory) for parts in (2, 1)] == [single, half]
 
 
 def test_two_numbers_of_16_bits_keep_what_float32_has():

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from sampling_material import GROUP_COND, GROUP_HOP, group_material, group_model
 
 from audioflow.distributions import (
     DiscretizedLogisticMixture,
@@ -12,50 +13,18 @@ from audioflow.distributions import (
     LogisticMixture,
     MuLawCategorical,
 )
-from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.group_head import GroupLaw
-from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import ENGINES, sample_cached, sample_naive, sampler_of
 from audioflow.sampling.cpu import int8_works
 from audioflow.sampling.cpu.engine import sample_cpu
 from audioflow.sampling.cpu.forced import outputs_given
 from audioflow.sampling.cuda.graph import sample_graph
 
-STEPS, HOP, COND = 24, 4, 5
+STEPS = 24
 LAWS = {"gaussian": Gaussian(), "gaussian_mixture": GaussianMixture(3), "logistic_mixture": LogisticMixture(3)}
 HIDDEN = {"linear": (), "hidden": (12,), "two-hidden": (9, 14)}
 PRECISIONS = ["float32", "int16"] + ["int8"] * int8_works()
 needs_bytes = pytest.mark.skipif(not int8_works(), reason="the CPU has no AVX-512 VNNI")
-
-
-def model(law, samples, hidden=(), channels=20, cond=COND, **options):
-    """A network of random weights, float64, whose samples stay of the order of one, and its law."""
-    torch.manual_seed(samples)
-    group = GroupLaw(law, samples, hidden).double() if samples > 1 else law
-    settings = {"kernel_size": 2, "front_kernel_size": 2, "linear_taps": 2, **options}
-    network = CausalWaveNet(
-        samples, group.parameter_channels, cond, layers=5, cycle=3, channels=channels, skip_channels=13, **settings
-    ).double()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-        if network.linear is not None:
-            network.linear.weight.div_(samples)
-        if samples > 1:
-            for parameter in group.parameters():
-                parameter.add_(0.1 * torch.randn_like(parameter))
-    return network, group
-
-
-def material(law, batch, steps=STEPS, frames=True):
-    generator = torch.Generator().manual_seed(3)
-
-    def normal(*shape):
-        return torch.randn(*shape, dtype=torch.float64, generator=generator)
-
-    cond = FrameFeatures(normal(batch, COND, steps // HOP), normal(HOP, 3) / 2, normal(batch, COND, 1))
-    level, noise = torch.zeros(batch, 1, steps, dtype=torch.float64), normal(batch, law.noise_channels, steps)
-    return {"cond": cond if frames else cond.samples(), "level": level, "noise": noise, "limit": 64.0}
 
 
 def close(made, wanted, tolerance):
@@ -67,8 +36,8 @@ def close(made, wanted, tolerance):
 @pytest.mark.parametrize("name", LAWS)
 @pytest.mark.parametrize("hidden", HIDDEN)
 def test_engines_are_alike(samples, name, hidden):
-    network, law = model(LAWS[name], samples, HIDDEN[hidden])
-    given = material(law, 2)
+    network, law = group_model(LAWS[name], samples, HIDDEN[hidden])
+    given = group_material(law, 2, STEPS)
     wanted = sample_naive(network, law, **given)
     assert wanted.shape == (2, samples, STEPS)
     close(sample_cached(network, law, **given), wanted, 1e-10)
@@ -78,8 +47,8 @@ def test_engines_are_alike(samples, name, hidden):
 
 
 def test_each_step_is_drawn_from_the_law_that_scoring_gives_it():
-    network, law = model(Gaussian(), 4, (12,))
-    given = material(law, 2, frames=False)
+    network, law = group_model(Gaussian(), 4, (12,))
+    given = group_material(law, 2, STEPS, frames=False)
     x = sample_cached(network, law, **given)
     with torch.inference_mode():
         outputs = network(x, network.project(given["cond"]))
@@ -88,10 +57,10 @@ def test_each_step_is_drawn_from_the_law_that_scoring_gives_it():
 
 
 @pytest.mark.parametrize("options", [{"front_kernel_size": 1, "linear_taps": 0}, {"kernel_size": 3, "linear_taps": 5}])
-@pytest.mark.parametrize("cond", [0, COND])
+@pytest.mark.parametrize("cond", [0, GROUP_COND])
 def test_other_networks(options, cond):
-    network, law = model(GaussianMixture(2), 8, cond=cond, channels=37, gate_channels=24, **options)
-    given = material(law, 5, frames=False)
+    network, law = group_model(GaussianMixture(2), 8, cond=cond, channels=37, gate_channels=24, **options)
+    given = group_material(law, 5, STEPS, frames=False)
     close(sample_cpu(network, law, **given), sample_cached(network, law, **given), 2e-5)
 
 
@@ -99,8 +68,8 @@ def test_other_networks(options, cond):
 @pytest.mark.parametrize("name", LAWS)
 @pytest.mark.parametrize("hidden", [(), (12,)], ids=["linear", "hidden"])
 def test_temperature(temperature, name, hidden):
-    network, law = model(LAWS[name], 4, hidden)
-    given = {**material(law, 2), "temperature": temperature}
+    network, law = group_model(LAWS[name], 4, hidden)
+    given = {**group_material(law, 2, STEPS), "temperature": temperature}
     torch.testing.assert_close(
         sample_cpu(network, law, **given), sample_cached(network, law, **given), atol=2e-5, rtol=0
     )
@@ -108,8 +77,8 @@ def test_temperature(temperature, name, hidden):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_batch_is_its_utterances_one_by_one(precision):
-    network, law = model(Gaussian(), 8)
-    given = material(law, 7, frames=False)
+    network, law = group_model(Gaussian(), 8)
+    given = group_material(law, 7, STEPS, frames=False)
     together = sample_cpu(network, law, **given, precision=precision)
     for row in range(7):
         own = {
@@ -121,15 +90,17 @@ def test_a_batch_is_its_utterances_one_by_one(precision):
 @pytest.mark.parametrize("engine", ["cpu", "cpu-int16", pytest.param("cpu-int8", marks=needs_bytes)])
 @pytest.mark.parametrize("samples", [1, 8])
 def test_stretches_are_the_whole(engine, samples):
-    network, law = model(Gaussian(), samples)
-    given, done = material(law, 2), []
+    network, law = group_model(Gaussian(), samples)
+    given, done = group_material(law, 2, STEPS), []
     whole = ENGINES[engine](network, law, **given, progress=done.append)
     assert sum(done) == STEPS
     sampler = sampler_of(engine, network, law, 2, None, 1.0, 0.0, 64.0)
     pieces = []
-    for start in range(0, STEPS, HOP):
-        steps = slice(start, start + HOP)
-        pieces += sampler.draw(given["cond"], given["level"][..., steps], given["noise"][..., steps], start // HOP)
+    for start in range(0, STEPS, GROUP_HOP):
+        steps = slice(start, start + GROUP_HOP)
+        pieces += sampler.draw(
+            given["cond"], given["level"][..., steps], given["noise"][..., steps], start // GROUP_HOP
+        )
     made = torch.cat(pieces, dim=1)
     assert made.shape == (2, samples * STEPS)
     # Group after group, in order of time.
@@ -138,8 +109,8 @@ def test_stretches_are_the_whole(engine, samples):
 
 @pytest.mark.parametrize("samples", [1, 4])
 def test_samples_stay_within_the_limit(samples):
-    network, law = model(Gaussian(), samples)
-    given = {**material(law, 2), "limit": 0.5}
+    network, law = group_model(Gaussian(), samples)
+    given = {**group_material(law, 2, STEPS), "limit": 0.5}
     made = [engine(network, law, **given) for engine in (sample_naive, sample_cached, sample_graph, sample_cpu)]
     assert [x.abs().max() for x in made] == [0.5] * 4
     for other in made[1:]:
@@ -148,14 +119,14 @@ def test_samples_stay_within_the_limit(samples):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_groups_are_not_made_with_preemphasis(engine):
-    network, law = model(Gaussian(), 4)
+    network, law = group_model(Gaussian(), 4)
     with pytest.raises(ValueError, match="without preemphasis"):
-        ENGINES[engine](network, law, **material(law, 1), preemphasis=0.9)
+        ENGINES[engine](network, law, **group_material(law, 1, STEPS), preemphasis=0.9)
 
 
 def test_levels_are_what_inputs_are_divided_by():
-    network, law = model(Gaussian(), 4)
-    given = material(law, 2)
+    network, law = group_model(Gaussian(), 4)
+    given = group_material(law, 2, STEPS)
     given["level"] = given["level"] + torch.linspace(-0.5, 0.5, STEPS, dtype=torch.float64)
     close(sample_cpu(network, law, **given), sample_naive(network, law, **given), 2e-5)
 
@@ -172,9 +143,9 @@ def test_a_law_that_a_loop_does_not_know_is_drawn_by_another(engine, instead, si
             return self.law.sample(theta, each, temperature).unflatten(2, (self.samples, -1)).flatten(1, 2)
 
     law = Other(single, 2)
-    network, _ = model(Gaussian(), 2)
+    network, _ = group_model(Gaussian(), 2)
     network.end, network.linear, network.linear_taps = torch.nn.Conv1d(13, law.parameter_channels, 1).double(), None, 0
-    given = material(law, 1)
+    given = group_material(law, 1, STEPS)
     with caplog.at_level(logging.WARNING):
         made = ENGINES[engine](network, law, **given)
     assert f"The engine {engine} cannot be used here" in caplog.text
@@ -184,8 +155,8 @@ def test_a_law_that_a_loop_does_not_know_is_drawn_by_another(engine, instead, si
 @needs_bytes
 @pytest.mark.parametrize("samples", [1, 8])
 def test_8_bits_stay_near(samples):
-    network, law = model(Gaussian(), samples)
-    given = material(law, 3)
+    network, law = group_model(Gaussian(), samples)
+    given = group_material(law, 3, STEPS)
     x = sample_cached(network, law, **given)
     with torch.inference_mode():
         exact = network(x, network.project(given["cond"].samples()))
@@ -200,8 +171,8 @@ def test_8_bits_stay_near(samples):
 
 @needs_bytes
 def test_8_bits_sample_near():
-    network, law = model(LogisticMixture(3), 8, (12,))
-    given = material(law, 3)
+    network, law = group_model(LogisticMixture(3), 8, (12,))
+    given = group_material(law, 3, STEPS)
     made, wanted = sample_cpu(network, law, **given, precision="int8"), sample_cached(network, law, **given)
     # A mixture may choose another component now and then.
     assert (made - wanted).abs().median() < 0.02 * wanted.std()

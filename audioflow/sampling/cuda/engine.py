@@ -10,10 +10,10 @@ from torch import Tensor
 from audioflow.distributions import OutputLaw
 from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.wavenet import CausalWaveNet
-from audioflow.sampling.autoregressive import Progress
+from audioflow.sampling.autoregressive import Progress, check_groups
 from audioflow.sampling.cuda import kernel
 from audioflow.sampling.cuda.conditioning import shares
-from audioflow.sampling.cuda.weights import Sizes, Weights, sizes_of, weights_of
+from audioflow.sampling.cuda.weights import Sizes, Weights, power_of_two, sizes_of, weights_of
 from audioflow.sampling.law_numbers import law_numbers, prepared_noise
 
 Precision = Literal["float32", "float16"]
@@ -43,7 +43,7 @@ def sample_cuda(
 
     Args:
         network: see :class:`audioflow.sampling.Engine`, as all but the last.
-        law: Gaussian, a mixture of Gaussians or of logistics, or mu-law.
+        law: Gaussian, a mixture of Gaussians or of logistics, or mu-law; a group of samples of all but those on grids.
         cond: at the rate of samples, or of frames.
         level: log standard deviation.
         noise: standard normal.
@@ -56,9 +56,10 @@ def sample_cuda(
 
     Raises:
         TypeError: the kernel does not know the law.
-        ValueError: the network is wider than the kernel can work with.
+        ValueError: the network is wider than the kernel can work with, or makes groups with pre-emphasis.
     """
     batch, _, steps = noise.shape
+    samples = law.sample_channels
     options = {"temperature": temperature, "preemphasis": preemphasis, "limit": limit, "precision": precision}
     sampler = CudaSampler(network, law, batch, speaker=speaker, **options)  # type: ignore[arg-type]
     made = []
@@ -67,8 +68,8 @@ def sample_cuda(
         if progress is not None:
             # Blocks are queued: to count those that are done one has to wait for them.
             piece[:, -1].cpu()
-            progress(piece.shape[1])
-    return torch.cat(made, dim=1).to(noise.dtype)[:, None]
+            progress(piece.shape[1] // samples)
+    return torch.cat(made, dim=1).to(noise.dtype).view(batch, steps, samples).transpose(1, 2)
 
 
 class CudaSampler:
@@ -86,7 +87,7 @@ class CudaSampler:
 
     Raises:
         TypeError: the kernel does not know the law.
-        ValueError: the network is wider than the kernel can work with.
+        ValueError: the network is wider than the kernel can work with, or makes groups with pre-emphasis.
     """
 
     def __init__(
@@ -101,9 +102,10 @@ class CudaSampler:
         limit: float = 1.0,
         precision: Precision = "float32",
     ) -> None:
+        check_groups(law, preemphasis)
         self._network, self._law, self._speaker, self._batch = network, law, speaker, batch
-        self._sizes = sizes = sizes_of(network, PARTS[precision])
-        self._weights: Weights = weights_of(network, sizes)
+        self._sizes = sizes = sizes_of(network, law, PARTS[precision])
+        self._weights: Weights = weights_of(network, law, sizes)
         self._numbers = numbers = law_numbers(law, temperature)
         self._preemphasis, self._limit = float(preemphasis), float(limit)
         like = self._weights.skip_bias
@@ -111,6 +113,7 @@ class CudaSampler:
         silent = (numbers.components - 1) // 2 if numbers.one_hot else 0.0
         self._seen = like.new_full((sizes.window, batch), silent)
         self._before = like.new_zeros(1, batch)
+        self._room = like.new_empty((batch, sizes.width) if sizes.samples > 1 else 1)
         self._rings = like.new_zeros(sizes.slots, batch, sizes.parts, sizes.channels, dtype=torch.float16)
         self._step = 0
 
@@ -125,20 +128,23 @@ class CudaSampler:
         batch, steps = level.shape[0], level.shape[-1]
         if batch != self._batch or noise.shape != (batch, self._law.noise_channels, steps):
             raise ValueError(f"noise {list(noise.shape)} and level {list(level.shape)} do not fit the sampler")
-        given = torch.stack([number[..., 0].t() for number in prepared_noise(self._law, noise)])
+        # In order of time.
+        given = torch.stack([number.flatten(1).t() for number in prepared_noise(self._law, noise)])
         levels = level[:, 0].float().t()
         blocks = shares(self._network, self._sizes, cond, self._speaker, batch, steps, first)
+        samples = self._sizes.samples
         for start, stop, share in blocks:
-            yield self._run(share, levels[start:stop].contiguous(), given[:, start:stop].contiguous())
+            own = given[:, start * samples : stop * samples]
+            yield self._run(share, levels[start:stop].contiguous(), own.contiguous())
 
     def _run(self, share: Tensor, level: Tensor, noise: Tensor) -> Tensor:
-        """A block ``[B, n]``; ``share`` see :func:`shares`, ``level [n, B]``, ``noise [2, n, B]``."""
+        """A block ``[B, n * r]``; ``share`` see :func:`shares`, ``level [n, B]``, ``noise [2, n * r, B]``."""
         sizes, weights, numbers = self._sizes, self._weights, self._numbers
         steps, batch = level.shape
         share = share.contiguous()
         row = share.shape[-1]
-        seen = torch.cat([self._seen, level.new_empty(steps, batch)])
-        audio = torch.cat([self._before, torch.empty_like(level)])
+        made = level.new_empty(steps * sizes.samples, batch)
+        seen, audio = torch.cat([self._seen, made]), torch.cat([self._before, made])
         each = utterances_of_a_program(batch, level.device)
         kernel.sample[(-(-batch // each),)](
             seen,
@@ -158,6 +164,9 @@ class CudaSampler:
             weights.end,
             weights.end_bias,
             weights.linear,
+            weights.made_in,
+            weights.made_out,
+            self._room,
             self._edges,
             self._step,
             steps,
@@ -178,6 +187,11 @@ class CudaSampler:
             C=sizes.channels,
             G=sizes.gates,
             P=sizes.params,
+            R=sizes.samples,
+            S=power_of_two(sizes.samples),
+            K=sizes.numbers,
+            H=sizes.units,
+            WIDTH=sizes.width,
             WINDOW=sizes.window,
             FRONT_TAPS=sizes.front_taps,
             LINEAR_TAPS=sizes.linear_taps,
@@ -201,8 +215,6 @@ def check(network: CausalWaveNet, law: OutputLaw) -> None:
     Raises:
         ValueError: it cannot.
     """
-    if law.sample_channels > 1:
-        raise ValueError("the kernel draws no groups of samples")
     try:
         law_numbers(law, 1.0)
     except TypeError as error:
@@ -210,7 +222,7 @@ def check(network: CausalWaveNet, law: OutputLaw) -> None:
     device = network.end.weight.device
     if device.type == "cuda" and (torch.version.cuda is None or torch.cuda.get_device_capability(device) < (8, 0)):
         raise ValueError("the GPU is no NVIDIA GPU of compute capability 8.0 or higher")
-    sizes_of(network, PARTS["float32"])
+    sizes_of(network, law, PARTS["float32"])
 
 
 def stages_of(sizes: Sizes, device: torch.device) -> int:

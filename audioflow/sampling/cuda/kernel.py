@@ -8,7 +8,9 @@ registers; what was computed for earlier steps lies in rings in device memory.
 import triton
 import triton.language as tl
 
+from audioflow.sampling.cuda.groups import draw_group, tell
 from audioflow.sampling.cuda.laws import draw, seen_of
+from audioflow.sampling.cuda.products import in_two, product
 
 ROWS = tl.constexpr(16)
 """Utterances of a program at most: the fewest rows that a matrix unit takes."""
@@ -33,6 +35,9 @@ def sample(
     end,
     end_bias,
     linear,
+    made_in,
+    made_out,
+    room,
     edges,
     first,
     steps,
@@ -53,6 +58,11 @@ def sample(
     C: tl.constexpr,
     G: tl.constexpr,
     P: tl.constexpr,
+    R: tl.constexpr,
+    S: tl.constexpr,
+    K: tl.constexpr,
+    H: tl.constexpr,
+    WIDTH: tl.constexpr,
     WINDOW: tl.constexpr,
     FRONT_TAPS: tl.constexpr,
     LINEAR_TAPS: tl.constexpr,
@@ -70,12 +80,13 @@ def sample(
     array follows the first. Program ``p`` draws the utterances ``p * each`` to ``p * each + each - 1``.
 
     Args:
-        seen: what the network saw, ``[WINDOW + steps, batch]``; the first ``WINDOW`` rows are given, the rest written.
-        audio: ``[1 + steps, batch]``, likewise.
+        seen: what the network saw, ``[WINDOW + steps * R, batch]``, in order of time; the first ``WINDOW`` rows are
+            given, the rest written.
+        audio: ``[1 + steps * R, batch]``, likewise.
         share: what is added in each layer, for filter and gate in turns, ``2 G`` numbers at
             ``t * share_time + l * share_layer + b * share_row``.
         level: log standard deviation of the speech, ``[steps, batch]``.
-        noise: see :func:`audioflow.sampling.law_numbers.prepared_noise`, ``[2, steps, batch]``.
+        noise: see :func:`audioflow.sampling.law_numbers.prepared_noise`, ``[2, steps * R, batch]``.
         rings: inputs of the dilated convolutions, ``[slots of all layers, batch, PARTS, C]``.
         conv: ``[2, layers, TAPS, C, 2 G]``, the oldest tap first, columns of filter and gate in turns.
         out: ``[2, layers, 2, G, C]``, residual, which is zero in the last layer, and skip.
@@ -85,9 +96,12 @@ def sample(
         front_bias: ``[C]``.
         hidden: ``[2, C, C]``.
         hidden_bias: ``[C]``.
-        end: ``[2, C, P]``.
-        end_bias: ``[P]``.
-        linear: like ``front``, to ``P`` channels.
+        end: ``[2, C, WIDTH]``.
+        end_bias: ``[WIDTH]``.
+        linear: like ``front``, to ``WIDTH`` channels.
+        made_in: what each sample of a group adds to the hidden units of its MADE, ``[R, H]`` in float32.
+        made_out: what these add to the numbers of each sample's law, ``[2, R, H, K]``.
+        room: where what the network puts out for groups waits, ``[batch, WIDTH]``.
         edges: borders of mu-law classes.
         first: number of the first step, for the rings.
         steps: of the block.
@@ -107,7 +121,12 @@ def sample(
         TAPS: of the dilated convolutions.
         C: residual channels, and skip channels, a power of two.
         G: channels of each gate, likewise.
-        P: numbers that the law is given, likewise.
+        P: numbers that the law is given, likewise; of a group as many as are made at a time.
+        R: samples of a step.
+        S: the same or more, likewise.
+        K: numbers that the law of one sample of a group is given, likewise.
+        H: hidden units of a group's MADE, likewise; 0 for none.
+        WIDTH: numbers that the law is given in all, a multiple of ``P``.
         WINDOW: past inputs that are looked at, likewise.
         FRONT_TAPS: of the first convolution.
         LINEAR_TAPS: of the linear prediction.
@@ -124,7 +143,7 @@ def sample(
     own = tl.minimum(tl.program_id(0) * each + tl.minimum(rows, each - 1), batch - 1)
     writes = (rows < each) & (tl.program_id(0) * each + rows < batch)
     c, g, p, w = tl.arange(0, C), tl.arange(0, G), tl.arange(0, P), tl.arange(0, WINDOW)
-    gates = tl.arange(0, 2 * G)
+    s, gates = tl.arange(0, S), tl.arange(0, 2 * G)
     own_share = own[:, None] * share_row + gates[None, :]
     own_ring = own[:, None] * (PARTS * C) + c[None, :]
     slots_of_cycle = 2**CYCLE - 1
@@ -136,15 +155,20 @@ def sample(
         # What other threads wrote in the step before is to be seen.
         tl.debug_barrier()
         loudness = tl.load(level + t * batch + own)
-        chance = tl.load(noise + t * batch + own)
-        other = tl.load(noise + (steps + t) * batch + own)
-        window = tl.load(seen + (t + w[None, :]) * batch + own[:, None])
+        if R == 1:
+            chance = tl.load(noise + t * batch + own)
+            other = tl.load(noise + (steps + t) * batch + own)
+        else:
+            places = (t * R + tl.minimum(s, R - 1)[None, :]) * batch + own[:, None]
+            chance = tl.load(noise + places)
+            other = tl.load(noise + steps * R * batch + places)
+        window = tl.load(seen + (t * R + w[None, :]) * batch + own[:, None])
         window_high, window_low = in_two(window)
 
         x = tl.zeros([ROWS, C], tl.float32) + tl.load(front_bias + c)[None, :]
         if ONE_HOT:
             x = add_classes(x, seen, front, own, c, t, batch, FRONT_TAPS, WINDOW, COMPONENTS, C)
-        elif FRONT_TAPS == 1:
+        elif FRONT_TAPS == 1 and R == 1:
             row = tl.load(front + (WINDOW - 1) * C + c).to(tl.float32)
             row += tl.load(front + (2 * WINDOW - 1) * C + c).to(tl.float32)
             x += newest[:, None] * row[None, :]
@@ -194,38 +218,62 @@ def sample(
         h = tl.zeros([ROWS, C], tl.float32) + tl.load(hidden_bias + c)[None, :]
         h = product(high, low, hidden + c[:, None] * C + c[None, :], C * C, h, 2)
         high, low = in_two(tl.maximum(h, 0.0))
-        params = tl.zeros([ROWS, P], tl.float32) + tl.load(end_bias + p)[None, :]
-        params = product(high, low, end + c[:, None] * P + p[None, :], C * P, params, 2)
-        if LINEAR_TAPS > 0 and ONE_HOT:
-            params = add_classes(params, seen, linear, own, p, t, batch, LINEAR_TAPS, WINDOW, COMPONENTS, P)
-        elif LINEAR_TAPS > 0:
-            params = product(window_high, window_low, linear + w[:, None] * P + p[None, :], WINDOW * P, params, 2)
+        if R == 1:
+            params = tl.zeros([ROWS, P], tl.float32) + tl.load(end_bias + p)[None, :]
+            params = product(high, low, end + c[:, None] * P + p[None, :], C * P, params, 2)
+            if LINEAR_TAPS > 0 and ONE_HOT:
+                params = add_classes(params, seen, linear, own, p, t, batch, LINEAR_TAPS, WINDOW, COMPONENTS, P)
+            elif LINEAR_TAPS > 0:
+                params = product(window_high, window_low, linear + w[:, None] * P + p[None, :], WINDOW * P, params, 2)
 
-        predicted = preemphasis * before
-        drawn = draw(params, loudness, chance, other, edges, temperature, floor, LAW, COMPONENTS, P)
-        before = tl.minimum(tl.maximum(drawn + predicted, -limit), limit)
-        newest = seen_of(before - predicted, loudness, edges, LAW, COMPONENTS, ONE_HOT, P)
-        tl.store(audio + (t + 1) * batch + own, before, mask=writes)
-        tl.store(seen + (WINDOW + t) * batch + own, newest, mask=writes)
-
-
-@triton.jit
-def in_two(x):
-    """``x`` as the sum of two float16 numbers."""
-    high = x.to(tl.float16)
-    return high, (x - high.to(tl.float32)).to(tl.float16)
-
-
-@triton.jit
-def product(high, low, weights, lower, total, PARTS: tl.constexpr):
-    """``total + (high + low) @ weights``; the weights' second parts are ``lower`` numbers further on."""
-    matrix = tl.load(weights)
-    total = tl.dot(high, matrix, total)
-    if PARTS == 2:
-        # Of the four products of parts the least is below float32's precision.
-        total = tl.dot(low, matrix, total)
-        total = tl.dot(high, tl.load(weights + lower), total)
-    return total
+            predicted = preemphasis * before
+            drawn = draw(params, loudness, chance, other, edges, temperature, floor, LAW, COMPONENTS, P)
+            before = tl.minimum(tl.maximum(drawn + predicted, -limit), limit)
+            newest = seen_of(before - predicted, loudness, edges, LAW, COMPONENTS, ONE_HOT, P)
+            tl.store(audio + (t + 1) * batch + own, before, mask=writes)
+            tl.store(seen + (WINDOW + t) * batch + own, newest, mask=writes)
+        else:
+            tell(
+                room,
+                high,
+                low,
+                window_high,
+                window_low,
+                end,
+                end_bias,
+                linear,
+                own,
+                writes,
+                C,
+                P,
+                WIDTH,
+                WINDOW,
+                LINEAR_TAPS,
+            )
+            # And here what they wrote in this one.
+            tl.debug_barrier()
+            group = draw_group(
+                room,
+                own,
+                chance,
+                other,
+                made_in,
+                made_out,
+                edges,
+                temperature,
+                floor,
+                LAW,
+                COMPONENTS,
+                R,
+                S,
+                K,
+                H,
+                WIDTH,
+            )
+            group = tl.minimum(tl.maximum(group, -limit), limit)
+            inside = writes[:, None] & (s < R)[None, :]
+            tl.store(audio + batch + places, group, mask=inside)
+            tl.store(seen + WINDOW * batch + places, group * tl.exp(-loudness)[:, None], mask=inside)
 
 
 @triton.jit
