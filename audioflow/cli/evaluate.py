@@ -14,6 +14,7 @@ from audioflow.cli.options import SEED, FiniteRange, device_option, json_option,
 
 if TYPE_CHECKING:
     from audioflow.devices import DeviceName
+    from audioflow.evaluation.contenders import Temperature
     from audioflow.jobs.evaluation import HeldOutSplit, Protocol
 
 EPILOG = """\b
@@ -22,6 +23,22 @@ Examples:
   audioflow evaluate runs/a runs/b --on prepared/festvox-ru --split valid --temperature 1,0.7 --match-mel 0,8
   audioflow evaluate runs/voice --on prepared/festvox-ru --no-sound
 """
+
+
+class Pair(click.ParamType[Any]):
+    """A number, or two with a slash between them."""
+
+    name = "number"
+
+    def __init__(self, each: click.ParamType[Any]) -> None:
+        self.each = each
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        """Convert one number to itself and two to a pair."""
+        parts = [self.each.convert(part, param, ctx) for part in str(value).split("/")]
+        if len(parts) > 2:
+            self.fail(f"{value} is more than two numbers.", param, ctx)
+        return parts[0] if len(parts) == 1 else tuple(parts)
 
 
 class Listed(click.ParamType[Any]):
@@ -56,11 +73,11 @@ class Listed(click.ParamType[Any]):
 @click.option(
     "--temperature",
     "temperatures",
-    type=Listed(FiniteRange(min=0)),
+    type=Listed(Pair(FiniteRange(min=0))),
     default="1",
     show_default=True,
     metavar="NUMBER,...",
-    help="How much of the noise is used; a row for each.",
+    help="How much of the noise is used; a row for each. Of 1/0.5 the second is for speech that is periodic.",
 )
 @click.option(
     "--match-mel",
@@ -115,7 +132,7 @@ def evaluate(
     seconds: float | None,
     limit: int | None,
     engines: str,
-    temperatures: tuple[float, ...],
+    temperatures: "tuple[Temperature, ...]",
     match_mel: tuple[int | None, ...],
     baselines: bool,
     likelihood: bool,

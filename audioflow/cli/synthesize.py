@@ -41,6 +41,12 @@ Examples:
     show_default=True,
     help="How much of the noise is used.",
 )
+@click.option(
+    "--voiced-temperature",
+    type=FiniteRange(min=0),
+    help="How much of it where the mel says that speech is periodic, for models that were trained with "
+    "model.periodicity; default: the same everywhere.",
+)
 @speaker_option
 @click.option(
     "--match-mel",
@@ -62,6 +68,7 @@ def synthesize(
     engine: str,
     seed: int,
     temperature: float,
+    voiced_temperature: float | None,
     speaker: int | None,
     match_mel: int | None,
     mel_preset: str | None,
@@ -92,6 +99,7 @@ def synthesize(
             engine=engine,
             seed=seed,
             temperature=temperature,
+            voiced_temperature=voiced_temperature,
             speaker=speaker,
             match_mel=match_mel,
             batch_size=batch_size,

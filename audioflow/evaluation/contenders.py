@@ -70,18 +70,22 @@ class Contender:
         return f"{self.label}, {self.settings}" if self.settings else self.label
 
 
+Temperature = float | tuple[float, float]
+"""One for all speech, or that of noise and that of speech that is periodic."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How each model is run: once for each engine, temperature and number of matching rounds.
 
     Attributes:
-        temperatures: factors on the noise's scale.
+        temperatures: factors on the noise's scale; of a pair the second is that of periodic speech.
         match_mel: rounds of mel matching; None stands for what each model recommends.
         speaker: number of the voice for models of several; None for that of the utterance.
         seed: of the first utterance's noise.
     """
 
-    temperatures: Sequence[float] = (1.0,)
+    temperatures: Sequence[Temperature] = (1.0,)
     match_mel: Sequence[int | None] = (None,)
     speaker: int | None = None
     seed: int = 0
@@ -120,12 +124,13 @@ def _model(
     vocoder: Vocoder,
     weights: str,
     engine: str,
-    temperature: float,
+    temperature: Temperature,
     matched: int,
     settings: Settings,
     *,
     named: bool,
 ) -> Contender:
+    noisy, voiced = temperature if isinstance(temperature, tuple) else (temperature, None)
     device, several = device_of(vocoder), int(vocoder.config.get("speakers", 0)) > 0
 
     def make(utterance: Utterance) -> Tensor:
@@ -133,18 +138,24 @@ def _model(
         made = vocoder.synthesize(
             mel_for(vocoder, utterance),
             seed=settings.seed + utterance.index,
-            temperature=temperature,
+            temperature=noisy,
+            voiced_temperature=voiced,
             engine=engine,
             match_mel=matched,
             speaker=torch.tensor([voice], device=device) if several else None,
         )
         return made[0].detach().float().cpu()
 
-    said = [f"T {temperature:g}", *([engine] if named else []), *([f"matched {matched}"] if matched else [])]
+    said = [
+        f"T {noisy:g}" if voiced is None else f"T {noisy:g}/{voiced:g}",
+        *([engine] if named else []),
+        *([f"matched {matched}"] if matched else []),
+    ]
     key: Key = {
         "weights": weights,
         "engine": engine,
-        "temperature": temperature,
+        "temperature": noisy,
+        **({} if voiced is None else {"voiced_temperature": voiced}),
         "match_mel": matched,
         "speaker": settings.speaker,
         "seed": settings.seed,

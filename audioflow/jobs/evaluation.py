@@ -80,8 +80,9 @@ def evaluate_checkpoints(
     vocoders = load_labelled(checkpoints, device)
     for label, vocoder in vocoders.items():
         for temperature in plan.settings.temperatures:
+            noisy, voiced = temperature if isinstance(temperature, tuple) else (temperature, None)
             try:
-                check_options(vocoder, "auto", temperature, plan.settings.speaker)
+                check_options(vocoder, "auto", noisy, plan.settings.speaker, voiced_temperature=voiced)
             except OptionError as error:
                 raise OptionError(f"{label}: {error}") from error
     models = {

@@ -75,6 +75,7 @@ def synthesize_files(
     engine: str = "auto",
     seed: int = 0,
     temperature: float = 1.0,
+    voiced_temperature: float | None = None,
     speaker: int | None = None,
     match_mel: int | None = None,
     batch_size: int = 16,
@@ -91,6 +92,7 @@ def synthesize_files(
         engine: one of the vocoder's, or ``"auto"``.
         seed: of the noise; every file gets the noise of this seed.
         temperature: how much of the noise is used, see :meth:`Vocoder.synthesize`.
+        voiced_temperature: how much where speech is periodic, see there.
         speaker: speaker number, for a model of several voices.
         match_mel: rounds in which the audio is moved to its mel, see :meth:`Vocoder.synthesize`; those that the vocoder
             recommends by default.
@@ -100,17 +102,18 @@ def synthesize_files(
         written: told of each file when it is on the disk.
 
     Raises:
-        OptionError: an unknown engine, a temperature or a number of rounds below zero, or a speaker that the model does
-            not have.
+        OptionError: an unknown engine, a temperature or a number of rounds below zero, a voiced temperature for a model
+            that has none, or a speaker that the model does not have.
         OutputError: an output is occupied or cannot be written; nothing that was there before is lost.
     """
     rounds = vocoder.recommended_match_mel if match_mel is None else match_mel
-    check_options(vocoder, engine, temperature, speaker, rounds)
+    check_options(vocoder, engine, temperature, speaker, rounds, voiced_temperature)
     paths = output_paths(inputs, Path(out), overwrite=overwrite)
     made: list[Synthesis] = []
     for batch in batches_by_length(list(zip(inputs, paths, strict=True)), batch_size):
         started = time.monotonic()
-        wavs = _synthesize([item for item, _ in batch], vocoder, engine, seed, temperature, speaker, rounds, progress)
+        temperatures = temperature, voiced_temperature
+        wavs = _synthesize([item for item, _ in batch], vocoder, engine, seed, temperatures, speaker, rounds, progress)
         elapsed = time.monotonic() - started
         total = sum(item.samples for item, _ in batch)
         for (item, path), wav in zip(batch, wavs, strict=True):
@@ -129,7 +132,14 @@ def batches_by_length(
     return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
 
 
-def check_options(vocoder: Vocoder, engine: str, temperature: float, speaker: int | None, match_mel: int = 0) -> None:
+def check_options(
+    vocoder: Vocoder,
+    engine: str,
+    temperature: float,
+    speaker: int | None,
+    match_mel: int = 0,
+    voiced_temperature: float | None = None,
+) -> None:
     """Refuse what the vocoder cannot do, before anything is computed.
 
     Raises:
@@ -141,8 +151,16 @@ def check_options(vocoder: Vocoder, engine: str, temperature: float, speaker: in
         usable = ", ".join(vocoder.usable_engines)
         device = "cuda" if vocoder.normalizer.mean.device.type == "cpu" else "cpu"
         raise OptionError(f"The engine {engine!r} does not work here; use {usable}, or --device {device}.")
-    if not 0 <= temperature < math.inf:
-        raise OptionError(f"The temperature is {temperature}; it must be a number from 0 on.")
+    for one in (temperature, voiced_temperature):
+        if one is not None and not 0 <= one < math.inf:
+            raise OptionError(f"The temperature is {one}; it must be a number from 0 on.")
+    if voiced_temperature is not None and vocoder.periodicity is None:
+        raise OptionError(
+            "This model reads no periodicity off the mel, which a voiced temperature needs; leave it out, or train the "
+            "model with model.periodicity=48."
+        )
+    if voiced_temperature is not None and not vocoder.scales_noise:
+        raise OptionError("The law of this model has no temperature of each step; leave the voiced temperature out.")
     if match_mel < 0:
         raise OptionError(f"The rounds of mel matching are {match_mel}; they must be a whole number from 0 on.")
     speakers = int(vocoder.config.get("speakers", 0))
@@ -164,7 +182,7 @@ def _synthesize(
     vocoder: Vocoder,
     engine: str,
     seed: int,
-    temperature: float,
+    temperatures: tuple[float, float | None],
     speaker: int | None,
     match_mel: int,
     progress: Progress | None,
@@ -176,7 +194,8 @@ def _synthesize(
     wavs = vocoder.synthesize(
         mel,
         lengths,
-        temperature=temperature,
+        temperature=temperatures[0],
+        voiced_temperature=temperatures[1],
         seed=[seed] * len(items),
         engine=engine,
         speaker=voices,

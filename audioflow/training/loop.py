@@ -19,6 +19,7 @@ from audioflow.training.checkpoints import Checkpoints
 from audioflow.training.ema import averaged
 from audioflow.training.meter import Meter
 from audioflow.training.objectives import Objective, make_objective
+from audioflow.training.periodicity import fit_periodicity
 from audioflow.training.processes import StopRequest, on_first_process, summed
 from audioflow.training.recipe import Recipe
 from audioflow.training.reporting import Reporter
@@ -163,6 +164,7 @@ class Loop:
         first = concatenated([next(batches) for _ in range(count)])
         noisy = self._dequantized(first, "initialize").to(self.fabric.device)
         self.vocoder.initialize(noisy.wav, noisy.mel, around=noisy.around)
+        fit_periodicity(self.vocoder, self.segments.prepared, self.recipe.train.seed)
 
     def _scored_samples(self) -> int:
         """Samples of a segment that the likelihood counts."""

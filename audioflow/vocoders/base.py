@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import chain, tee
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,52 +18,14 @@ from audioflow.errors import MelError
 from audioflow.flows.front import Around, Front
 from audioflow.nets.level import MelLevel
 from audioflow.nets.masks import full_precision, mask_of, masked, repeat_mask, wide
+from audioflow.nets.periodicity import CONTEXT, Periodicity
 from audioflow.nets.upsample import MelNormalizer, Upsampler
 from audioflow.nets.weight_norm import fold_weight_norm
 from audioflow.sampling import NoiseWindow, Progress, seeds_of
 from audioflow.vocoders.excitation import CORRECTION, make_front, matched, sounded
+from audioflow.vocoders.job import Given, Job
 from audioflow.vocoders.pieces import MelWindow
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a vocoder is told about a batch of utterances.
-
-    Attributes:
-        mel: each band brought to mean 0 and variance 1, ``[B, M, F]``.
-        level: log standard deviation of the speech, ``[B, 1, F * hop_length]``; zeros, ``steps_per_frame`` of them for
-            each frame, for a model with a front, which works on excitation of unit variance.
-        frame_mask: ``[B, 1, F]``, or ``None`` where all are whole.
-        speaker: embeddings ``[B, S]``, for models that have speakers.
-    """
-
-    mel: Tensor
-    level: Tensor
-    frame_mask: Tensor | None
-    speaker: Tensor | None
-
-
-@dataclass(frozen=True)
-class Job:
-    """How speech is to be made.
-
-    Attributes:
-        noise: of the utterances.
-        temperature: how much of it is used.
-        engine: one of the vocoder's.
-        speaker: speaker numbers ``[B]``.
-        frames: mel frames of a piece, or ``None`` for as many as suit the model.
-        streams: whether pieces are wanted as early as can be.
-        match_mel: rounds in which the audio is moved to its mel.
-    """
-
-    noise: NoiseWindow
-    temperature: float
-    engine: str
-    speaker: Tensor | None
-    frames: int | None
-    streams: bool
-    match_mel: int
+from audioflow.vocoders.voiced_noise import VoicedNoise
 
 
 class Vocoder(nn.Module, ABC):
@@ -81,12 +43,14 @@ class Vocoder(nn.Module, ABC):
         engines: ways to synthesise, the fastest first.
         upsampler: from the mel to features at the rate of the model's steps.
         front: from speech to excitation, on which all else works; ``None`` for a model of the speech itself.
+        periodicity: reads off a mel how periodic the speech is; ``None`` for a model that does without.
     """
 
     name: ClassVar[str]
     engines: ClassVar[tuple[str, ...]]
     upsampler: Upsampler
     front: Front | None
+    periodicity: Periodicity | None
 
     def __init__(self, contract: MelContract, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -97,6 +61,8 @@ class Vocoder(nn.Module, ABC):
         correction = float(config.get("front_correction", CORRECTION))
         self.front = make_front(contract, config.get("front", "none"), correction)
         self.level = MelLevel(contract, follow=bool(config["follow_level"]) and self.front is None)
+        units = int(config.get("periodicity", 0))
+        self.periodicity = Periodicity(contract.n_mels, units) if units else None
 
     @property
     def noise_channels(self) -> int:
@@ -117,6 +83,11 @@ class Vocoder(nn.Module, ABC):
     def recommended_match_mel(self) -> int:
         """Rounds of mel matching for listening: 8 with a front, none without, where the audio is the papers'."""
         return 0 if self.front is None else 8
+
+    @property
+    def scales_noise(self) -> bool:
+        """Whether a temperature is a factor on the noise, so that it can be another one at each step."""
+        return True
 
     @property
     def scores_step_by_step(self) -> bool:
@@ -200,6 +171,7 @@ class Vocoder(nn.Module, ABC):
         speaker: Tensor | None = None,
         progress: Progress | None = None,
         match_mel: int = 0,
+        voiced_temperature: float | None = None,
     ) -> Tensor:
         """Turn mel spectrograms into speech.
 
@@ -213,20 +185,23 @@ class Vocoder(nn.Module, ABC):
             progress: called now and then with the number of samples done, by engines that go sample by sample.
             match_mel: rounds in which the audio is moved to the mel it was made from, see
                 :class:`audioflow.audio.matching.MelMatcher`; 0 leaves it a draw of the model's own law.
+            voiced_temperature: temperature of speech that is wholly periodic, by what :attr:`periodicity` reads off the
+                mel; ``temperature`` then is that of speech that is not at all, and what is between has one between.
 
         Returns:
             ``[B, F * hop_length]`` in [-1, 1]; each row as if it had been made alone with its seed.
 
         Raises:
             MelError: the mel does not fit the model, is not finite, or is shorter than its length says.
-            ValueError: an unknown engine, or a temperature or a number of rounds below zero.
+            ValueError: an unknown engine, a temperature or a number of rounds below zero, or a ``voiced_temperature``
+                for a model that reads no periodicity, or whose law has no temperature of each step.
         """
         self._check_mel(mel)
         frames = self._frames(lengths, mel)
         samples = mel.shape[-1] * self.contract.hop_length
         seeds = seeds_of(seed, len(frames))
         steps = [self._noise_steps(n) for n in frames]
-        job = self._job(temperature, engine, speaker, seeds, steps, match_mel=match_mel)
+        job = self._job(temperature, voiced_temperature, engine, speaker, seeds, steps, match_mel=match_mel)
         source = [self._finite(mel[..., : max(frames)])]
         rows = None if lengths is None else torch.tensor(frames, device=mel.device)
         # Pieces that are kept among what is freed again would leave the memory in tatters.
@@ -253,6 +228,7 @@ class Vocoder(nn.Module, ABC):
         speaker: Tensor | None = None,
         frames: int | None = None,
         match_mel: int = 0,
+        voiced_temperature: float | None = None,
     ) -> Iterator[Tensor]:
         """Turn mel spectrograms into speech piece by piece, each as soon as the frames that it needs are there.
 
@@ -269,6 +245,7 @@ class Vocoder(nn.Module, ABC):
             frames: mel frames of a piece of audio; :attr:`piece_frames` by default. Models that work in groups of
                 samples round it up to whole groups.
             match_mel: see :meth:`synthesize`.
+            voiced_temperature: see :meth:`synthesize`.
 
         Yields:
             ``[B, n]`` in [-1, 1].
@@ -284,7 +261,8 @@ class Vocoder(nn.Module, ABC):
         if first is None:
             raise MelError("There is no mel to be turned into speech.")
         source = self._checked(chain([first], pieces), first.shape[0])
-        job = self._job(temperature, engine, speaker, seeds_of(seed, first.shape[0]), None, frames, True, match_mel)
+        seeds, temperatures = seeds_of(seed, first.shape[0]), (temperature, voiced_temperature)
+        job = self._job(*temperatures, engine, speaker, seeds, None, frames, True, match_mel)
         for x in self._sound(source, None, job, None):
             yield x[:, 0].clamp(-1.0, 1.0)
 
@@ -296,7 +274,7 @@ class Vocoder(nn.Module, ABC):
     @property
     def neighbour_frames(self) -> int:
         """Mel frames on each side that decide on the conditioning of a frame's samples, and on their loudness."""
-        return max(1, self.upsampler.frame_context)
+        return max(1, self.upsampler.frame_context, 0 if self.periodicity is None else CONTEXT + 1)
 
     @property
     def piece_frames(self) -> int:
@@ -318,6 +296,7 @@ class Vocoder(nn.Module, ABC):
     def _job(
         self,
         temperature: float,
+        voiced_temperature: float | None,
         engine: str,
         speaker: Tensor | None,
         seeds: Sequence[int],
@@ -328,17 +307,40 @@ class Vocoder(nn.Module, ABC):
     ) -> Job:
         if match_mel < 0:
             raise ValueError(f"match_mel is a number of rounds, 0 or more, but is {match_mel}")
-        if not temperature >= 0:
-            raise ValueError(f"temperature must not be negative, but is {temperature}")
+        for one in (temperature, voiced_temperature):
+            if one is not None and not one >= 0:
+                raise ValueError(f"temperature must not be negative, but is {one}")
+        if voiced_temperature is not None:
+            self._require_periodicity()
         mean = self.normalizer.mean
         noise = NoiseWindow(seeds, self.noise_channels, steps, mean.dtype, mean.device)
-        return Job(noise, temperature, self._engine(engine), speaker, frames, streams, match_mel)
+        temperatures = temperature, voiced_temperature
+        return Job(noise, *temperatures, self._engine(engine), speaker, frames, streams, match_mel)
+
+    def _require_periodicity(self) -> None:
+        if self.periodicity is None:
+            raise ValueError(
+                "this model reads no periodicity off the mel, which a voiced temperature needs; train it with "
+                "model.periodicity=48"
+            )
+        if not self.scales_noise:
+            raise ValueError("the law of this model has no temperature of each step; leave the voiced one out")
+
+    def _periodicity_of(self, mel: Tensor, frame_mask: Tensor | None) -> Tensor:
+        """How periodic the speech of ``mel [B, M, F]`` is, ``[B, 1, F]``."""
+        assert self.periodicity is not None  # noqa: S101
+        periodicity: Tensor = self.periodicity(self.normalizer(mel, frame_mask), frame_mask)
+        return periodicity
 
     def _sound(
         self, mel: Iterable[Tensor], lengths: Tensor | None, job: Job, progress: Progress | None
     ) -> Iterator[Tensor]:
         """Audio ``[B, 1, n]``, piece by piece, of a mel in pieces."""
-        own, for_front, for_matching = tee(mel, 3)
+        own, for_front, for_matching, for_voicing = tee(mel, 4)
+        if job.voiced_temperature is not None:
+            temperatures, source = (job.temperature, job.voiced_temperature), MelWindow(for_voicing)
+            context = (lengths, temperatures, self.contract, self.steps_per_frame)
+            job = replace(job, noise=VoicedNoise(job.noise, source, self._periodicity_of, *context), temperature=1.0)
         made = self._pieces(MelWindow(own), lengths, job, progress)
         if self.front is not None:
             made = sounded(self.front, made, MelWindow(for_front), lengths)

@@ -21,7 +21,8 @@ from audioflow.nets.upsample import make_upsampler
 from audioflow.sampling import Progress
 from audioflow.sampling.graphs import GraphReplay
 from audioflow.sampling.slots import SLOT_ENGINES
-from audioflow.vocoders.base import Given, Job, Vocoder
+from audioflow.vocoders.base import Vocoder
+from audioflow.vocoders.job import Given, Job
 from audioflow.vocoders.pieces import LONGEST_PIECE, MelWindow, stretches
 
 Positive = Annotated[int, Field(ge=1, le=4096)]
@@ -96,6 +97,11 @@ class FlowVocoder(Vocoder):
         single = mean.dtype == torch.float32
         there = (name for name in self.engines if mean.is_cuda or name not in GRAPHS)
         return tuple(name for name in there if single or GRAPHS.get(name, name) != BF16)
+
+    @property
+    @override
+    def scales_noise(self) -> bool:
+        return not isinstance(self.flow.base, Logistic)
 
     @property
     @override

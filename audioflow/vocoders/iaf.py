@@ -51,6 +51,8 @@ class IafVocoder(FlowVocoder):
         front: order of the filter that turns speech into excitation, on which the model then works, see
             :class:`audioflow.flows.Front`; ``none`` for the speech itself. ``follow_level`` says nothing then.
         front_correction: how much of the envelope's range the filter leaves, see there.
+        periodicity: units of a network that reads off the mel how periodic the speech is, see
+            :class:`audioflow.nets.periodicity.Periodicity`, for a temperature by voicing; 0 for none.
         speakers: number of speakers; 0 for a model of one voice.
         speaker_channels: size of a speaker's embedding.
 
@@ -86,6 +88,7 @@ class IafVocoder(FlowVocoder):
         follow_level: bool = True,
         front: FrontOrder = "none",
         front_correction: Correction = CORRECTION,
+        periodicity: Count = 0,
         speakers: Speakers = 0,
         speaker_channels: Positive = 16,
     ) -> None:

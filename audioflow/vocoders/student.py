@@ -19,9 +19,10 @@ from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
 from audioflow.nets.upsample import UpsamplerName, lowest_rate
 from audioflow.nets.wavenet import CausalWaveNet, WaveNetConditioner
-from audioflow.vocoders.base import Given, settings_of
+from audioflow.vocoders.base import settings_of
 from audioflow.vocoders.excitation import CORRECTION, Correction, FrontOrder
 from audioflow.vocoders.flow import Count, FlowVocoder, Positive, Speakers
+from audioflow.vocoders.job import Given
 
 Layers = Annotated[int, Field(ge=1, le=512)]
 CLARINET = (10, 10, 10, 10, 10, 10)
@@ -84,6 +85,8 @@ class Student(FlowVocoder):
         front: order of the filter that turns speech into excitation, on which the model then works, see
             :class:`audioflow.flows.Front`; ``none`` for the speech itself. ``follow_level`` says nothing then.
         front_correction: how much of the envelope's range the filter leaves, see there.
+        periodicity: units of a network that reads off the mel how periodic the speech is, see
+            :class:`audioflow.nets.periodicity.Periodicity`, for a temperature by voicing; 0 for none.
         speakers: number of speakers; 0 for a model of one voice.
         speaker_channels: size of a speaker's embedding.
 
@@ -117,6 +120,7 @@ class Student(FlowVocoder):
         follow_level: bool = True,
         front: FrontOrder = "none",
         front_correction: Correction = CORRECTION,
+        periodicity: Count = 0,
         speakers: Speakers = 0,
         speaker_channels: Positive = 16,
     ) -> None:

@@ -27,8 +27,9 @@ from audioflow.nets.upsample import UpsamplerName, lowest_rate, make_upsampler
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import COMPILED_ENGINES, CPU_ENGINES, CUDA_ENGINES, ENGINES, Progress, Sampler, sampler_of
 from audioflow.sampling.cpu import int8_works
-from audioflow.vocoders.base import Given, Job, Vocoder, settings_of
+from audioflow.vocoders.base import Vocoder, settings_of
 from audioflow.vocoders.excitation import CORRECTION, Correction, FrontOrder
+from audioflow.vocoders.job import Given, Job
 from audioflow.vocoders.pieces import LONGEST_PIECE, MelWindow, stretches
 
 Head = Literal["gaussian", "gaussian_mixture", "continuous_logistic_mixture", "logistic_mixture", "mu_law"]
@@ -99,6 +100,8 @@ class WaveNet(Vocoder):
         front: order of the filter that turns speech into excitation, on which the model then works, see
             :class:`audioflow.flows.Front`; ``none`` for the speech itself. ``follow_level`` says nothing then.
         front_correction: how much of the envelope's range the filter leaves, see there.
+        periodicity: units of a network that reads off the mel how periodic the speech is, see
+            :class:`audioflow.nets.periodicity.Periodicity`, for a temperature by voicing; 0 for none.
         speakers: number of speakers; 0 for a model of one voice.
         speaker_channels: size of a speaker's embedding.
 
@@ -142,6 +145,7 @@ class WaveNet(Vocoder):
         follow_level: bool = True,
         front: FrontOrder = "none",
         front_correction: Correction = CORRECTION,
+        periodicity: Count = 0,
         speakers: Annotated[int, Field(ge=0, le=1_000_000)] = 0,
         speaker_channels: Positive = 16,
     ) -> None:
@@ -187,6 +191,11 @@ class WaveNet(Vocoder):
                 f"head = {head} is a law of 16-bit speech, and a front makes excitation of it; use gaussian, "
                 "gaussian_mixture or continuous_logistic_mixture, or front = none"
             )
+
+    @property
+    @override
+    def scales_noise(self) -> bool:
+        return bool(self.config["head"] == "gaussian")
 
     @property
     @override

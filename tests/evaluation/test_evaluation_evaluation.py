@@ -52,7 +52,7 @@ def vocoder_class(toy_class):
         config = MappingProxyType({})
         made = 0
 
-        def synthesize(self, *arguments, **options):
+        def synthesize(self, *arguments, voiced_temperature=None, **options):
             type(self).made += 1
             return super().synthesize(*arguments, **options)
 

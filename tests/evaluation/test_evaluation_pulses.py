@@ -2,14 +2,13 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
 from audioflow.audio import PRESETS, MelFrontEnd, resample
 from audioflow.evaluation.metrics import mel_distance
 from audioflow.evaluation.pitch import pitch_errors
-from audioflow.evaluation.pulses import best_path, excitation, normalised_correlation, pitch_track, pulses
+from audioflow.evaluation.pulses import excitation, pulses
 from audioflow.sampling import utterance_noise
 
 RATE = 16_000
@@ -20,42 +19,6 @@ def tone(hertz, seconds=1.0, rate=RATE):
     hertz = torch.as_tensor(hertz, dtype=torch.float64).expand(round(seconds * rate))
     phase = 2 * math.pi * torch.cumsum(hertz / rate, dim=0)
     return 0.02 * sum(torch.cos(harmonic * phase) for harmonic in range(1, 21))
-
-
-@pytest.mark.parametrize(("hertz", "rate"), [(80.0, RATE), (123.4, RATE), (220.0, 22_050), (400.0, 24_000)])
-def test_the_pitch_of_a_tone_is_found_at_every_rate(hertz, rate):
-    track = pitch_track(tone(hertz, rate=rate), rate)
-    assert len(track) == 101
-    inside = track[5:-5]
-    assert (1200 * torch.log2(inside / hertz)).abs().max() < 5
-
-
-def test_a_gliding_pitch_is_followed():
-    hertz = torch.linspace(100, 200, RATE)
-    found = pitch_track(tone(hertz), RATE)[10:-10]
-    assert (1200 * torch.log2(found / hertz[:: RATE // 100][10:91])).abs().max() < 30
-
-
-@pytest.mark.parametrize("wav", [torch.zeros(RATE), 0.1 * utterance_noise(0, 1, RATE)[0], 1e-5 * tone(100.0)])
-def test_silence_and_noise_have_no_pitch(wav):
-    assert torch.isfinite(pitch_track(wav, RATE)).float().mean() < 0.05
-
-
-def test_a_normalised_correlation_is_one_of_numpy():
-    wav = utterance_noise(3, 1, 4000)[0]
-    found = normalised_correlation(wav, RATE, 32, 267)
-    assert found.shape == (26, 236)
-    start = 10 * 160 - (640 + 267) // 2
-    first, second = (wav[start + lag : start + lag + 640].numpy() for lag in (0, 100))
-    wanted = np.dot(first, second) / np.linalg.norm(first) / np.linalg.norm(second)
-    assert float(found[10, 100 - 32]) == pytest.approx(wanted, rel=1e-3)
-
-
-def test_the_best_path_passes_over_one_bad_frame():
-    octaves = np.log2([[100.0, 200.0]] * 5)
-    scores = np.array([[0.9, 0.5], [0.9, 0.5], [0.6, 0.7], [0.9, 0.5], [0.9, 0.5]])
-    assert best_path(octaves, scores).tolist() == pytest.approx([100.0] * 5)
-    assert torch.isnan(best_path(octaves, scores - 0.6)).all()
 
 
 def test_the_source_is_white_and_of_unit_power():
