@@ -1,12 +1,14 @@
 """Times the autoregressive engines on a GPU: a WaveNet of 20 layers and 64 channels, from one utterance to thousands.
 
     python -m benchmarks.gpu_sampling [--json FILE] [--checkpoint FILE] [--tune] [--agreement]
+    python -m benchmarks.gpu_sampling --samples-per-step 8 [--group-hidden 64]
 
 For each engine and batch: samples per second of all utterances together, and of each; the rate at which weights go from
 the chip's shared cache to its multiprocessors; peak memory. The conditioning is projected in the time. Below, how far
 the audio is from that of ``cached``, and by how much the model holds it for less likely, at first and over the whole.
-``--tune`` times ways to cut the kernel. Without a checkpoint the weights are drawn at random, which changes the sound
-but not the speed. ``TRITON_INTERPRET=1 ... --device cpu --tiny`` tries the script on a CPU.
+``--tune`` times ways to cut the kernel. With ``--samples-per-step`` it is a WaveNet of 10 layers and 32 channels over
+groups of excitation, from which no speech is made here. Without a checkpoint the weights are drawn at random, which
+changes the sound but not the speed. ``TRITON_INTERPRET=1 ... --device cpu --tiny`` tries the script on a CPU.
 """
 
 import argparse
@@ -20,9 +22,12 @@ from pathlib import Path
 from unittest import mock
 
 import torch
+from torch import Tensor
 
 from audioflow.audio import PRESETS
 from audioflow.evaluation.speed import measure
+from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.group_head import ungrouped
 from audioflow.nets.upsample import lowest_rate
 from audioflow.sampling import ENGINES, KERNEL_ENGINES
 from audioflow.sampling.cuda import engine as kernel_engine
@@ -33,8 +38,10 @@ from audioflow.vocoders.wavenet import WaveNet
 from benchmarks.timing import machine
 
 BATCHES = {"cuda": (1, 16, 128, 2048), "cuda-fp16": (1, 16, 128, 2048), "cuda-graph": (1, 128, 2048), "cached": (1,)}
+TINY = {"layers": 3, "residual_channels": 8, "skip_channels": 8}
+GROUPED = {"layers": 10, "cycle": 5, "residual_channels": 32, "skip_channels": 32, "linear_taps": 4, "front": 32}
 STEPS = {"cuda-graph": 1000, "cached": 500}
-"""Steps that a slow engine is timed for."""
+"""Steps of the network that a slow engine is timed for."""
 WAYS = ((4, 9), (8, 1), (8, 2), (8, 9))
 """Warps of a program, and stages at most."""
 
@@ -68,13 +75,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each utterance that a kernel is timed for")
+    parser.add_argument("--samples-per-step", type=int, default=1, help="of a network over groups, which is smaller")
+    parser.add_argument("--group-hidden", type=int, default=0, help="hidden units within a group")
     parser.add_argument("--tiny", action="store_true", help="a network and utterances of next to nothing")
     parser.add_argument("--tune", action="store_true", help="time ways to cut the kernel first")
     parser.add_argument("--agreement", action="store_true", help="the agreement only")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("No CUDA device is visible to torch; --device cpu --tiny tries the script without one.")
-    vocoder = wavenet(options.checkpoint, tiny=options.tiny).to(options.device).eval()
+    groups = options.samples_per_step, options.group_hidden
+    vocoder = wavenet(options.checkpoint, *groups, tiny=options.tiny).to(options.device).eval()
     vocoder.fold_weight_norm()
     print(machine(options.device), end="\n\n")
     steps = 8 if options.tiny else 2000
@@ -97,35 +107,40 @@ def main() -> None:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
-def wavenet(checkpoint: Path | None, *, tiny: bool) -> WaveNet:
-    """The checkpoint's model, or one of 20 layers with random weights of which none is zero."""
+def wavenet(checkpoint: Path | None, samples: int = 1, hidden: int = 0, *, tiny: bool) -> WaveNet:
+    """The checkpoint's model, or one with random weights of which none is zero."""
     if checkpoint is not None:
         vocoder = load(checkpoint, "cpu")
         if not isinstance(vocoder, WaveNet):
             sys.exit(f"{checkpoint} holds a {vocoder.name}, not a wavenet.")
         return vocoder
     torch.manual_seed(0)
-    size = {"layers": 3, "residual_channels": 8, "skip_channels": 8} if tiny else {"layers": 20, "cycle": 10}
-    made = build("wavenet", PRESETS["nvidia-22k"], size)
+    size: dict[str, int] = {"layers": 20, "cycle": 10}
+    if samples > 1:
+        size = {**GROUPED, "samples_per_step": samples, "group_hidden": hidden}
+    made = build("wavenet", PRESETS["nvidia-22k"], {**size, **(TINY if tiny else {})})
     assert isinstance(made, WaveNet)  # noqa: S101
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-        # A mel of zeros shall mean speech that does not clip.
-        silence = torch.zeros(1, made.contract.n_mels, 1)
-        made.level.offset.add_(math.log(0.05) - made.level(silence).mean())
+        if made.front is None:
+            # A mel of zeros shall mean speech that does not clip.
+            silence = torch.zeros(1, made.contract.n_mels, 1)
+            made.level.offset.add_(math.log(0.05) - made.level(silence).mean())
     return made
 
 
 def timed(vocoder: WaveNet, seconds: float, *, tiny: bool) -> Iterator[Row]:
     for name, batches in BATCHES.items():
         for batch in (1, 3) if tiny else batches:
-            steps = 8 if tiny else STEPS.get(name, round(seconds * vocoder.contract.sample_rate))
+            every = round(seconds * vocoder.contract.sample_rate) // vocoder.samples_per_step
+            steps = 8 if tiny else STEPS.get(name, every)
             yield row(vocoder, name, batch, steps, 3 if name in STEPS else 5)
 
 
 def row(vocoder: WaveNet, name: str, batch: int, steps: int, runs: int = 5) -> Row:
-    hop = vocoder.contract.hop_length
+    """Steps of the network, each of a sample or of a group, by one engine."""
+    hop = vocoder.steps_per_frame
     frames = -(-steps // hop)
     device = vocoder.normalizer.mean.device
     generator = torch.Generator(device).manual_seed(0)
@@ -137,18 +152,25 @@ def row(vocoder: WaveNet, name: str, batch: int, steps: int, runs: int = 5) -> R
         cond = lowest_rate(vocoder.upsampler, given.mel)
 
     def run() -> object:
-        return ENGINES[name](vocoder.network, vocoder.law, cond, given.level[..., : noise.shape[-1]], noise)
+        return drawn(vocoder, name, cond, given.level[..., : noise.shape[-1]], noise)
 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    timing, _ = measure(run, noise.shape[0] * noise.shape[-1], vocoder.contract.sample_rate, runs=runs, warm_up=run)
+    each = noise.shape[-1] * vocoder.samples_per_step
+    timing, _ = measure(run, batch * each, vocoder.contract.sample_rate, runs=runs, warm_up=run)
     peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
     rate, moved = timing.samples_per_second, 0.0
     if name in KERNEL_ENGINES:
-        sizes = sizes_of(vocoder.network, kernel_engine.PARTS["float16" if name == "cuda-fp16" else "float32"])
+        parts = kernel_engine.PARTS["float16" if name == "cuda-fp16" else "float32"]
         programs = -(-batch // kernel_engine.utterances_of_a_program(batch, device))
-        moved = weight_bytes(sizes) * programs * rate / batch / 1e9
-    return Row(name, batch, noise.shape[-1], rate, rate / batch, moved, peak)
+        steps_per_second = rate / batch / vocoder.samples_per_step
+        moved = weight_bytes(sizes_of(vocoder.network, vocoder.law, parts)) * programs * steps_per_second / 1e9
+    return Row(name, batch, each, rate, rate / batch, moved, peak)
+
+
+def drawn(vocoder: WaveNet, engine: str, cond: Tensor | FrameFeatures, level: Tensor, noise: Tensor) -> Tensor:
+    """What an engine draws ``[B, 1, T]``: audio, or excitation."""
+    return ungrouped(ENGINES[engine](vocoder.network, vocoder.law, cond, level, noise, limit=vocoder.limit))
 
 
 def weight_bytes(sizes: Sizes) -> int:
@@ -176,23 +198,20 @@ def _at_most(most: int, stages: Callable[[Sizes, torch.device], int], sizes: Siz
 @torch.inference_mode()
 def agreement(vocoder: WaveNet, steps: int) -> None:
     """Audio of some milliseconds by each engine, and how likely the model holds it."""
-    hop = vocoder.contract.hop_length
+    hop = vocoder.steps_per_frame
     frames = max(1, steps // hop)
     device = vocoder.normalizer.mean.device
     mel = torch.randn(1, vocoder.contract.n_mels, frames, generator=torch.Generator().manual_seed(1)).to(device)
     given = vocoder._given(mel, None, None)
     cond = lowest_rate(vocoder.upsampler, given.mel)
     noise = torch.randn(1, vocoder.noise_channels, frames * hop, generator=torch.Generator().manual_seed(2)).to(device)
-    made = {
-        name: ENGINES[name](vocoder.network, vocoder.law, cond, given.level, noise)[:, 0]
-        for name in ("cached", *BATCHES)
-    }
+    made = {name: drawn(vocoder, name, cond, given.level, noise)[:, 0] for name in ("cached", *BATCHES)}
     right = made["cached"]
-    nats = {name: float(vocoder.log_prob(wav, mel)) / wav.shape[-1] for name, wav in made.items()}
+    nats = {name: float(vocoder._log_prob(x[:, None], given)) / x.shape[-1] for name, x in made.items()}
     early = min(right.shape[-1], 200)
     print(f"\n| engine | rel. diff., {early} samples | {right.shape[-1]} samples | nats per sample less |")
     print("|---|--:|--:|--:|")
-    if float(right.abs().max()) >= 1:
+    if float(right.abs().max()) >= vocoder.limit:
         print("The audio clips: differences say less than they seem to.", file=sys.stderr)
     for name, wav in made.items():
         far = [float((wav - right)[:, :end].norm() / right[:, :end].norm()) for end in (early, right.shape[-1])]
