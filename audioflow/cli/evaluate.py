@@ -105,6 +105,13 @@ class Listed(click.ParamType[Any]):
     help="Directory of a Whisper model of CTranslate2, for error rates.",
 )
 @click.option("--language", help="Of the speech, for the recognizer, such as ru; it guesses where none is named.")
+@click.option(
+    "--without",
+    type=Listed(click.Choice(["distillmos", "dnsmos"])),
+    default=(),
+    metavar="NAME,...",
+    help="Opinion scores to leave out: distillmos, dnsmos, which take longest.",
+)
 @click.option("--page", type=click.Path(path_type=Path), help="HTML page with tables, distributions and players.")
 @click.option(
     "--heard", type=click.IntRange(min=0), default=3, show_default=True, help="Utterances to hear on the page."
@@ -140,6 +147,7 @@ def evaluate(
     protocol: "Protocol",
     recognizer: Path | None,
     language: str | None,
+    without: tuple[str, ...],
     page: Path | None,
     heard: int,
     export: str | None,
@@ -180,6 +188,7 @@ def evaluate(
         scored=likelihood,
         sounded=sound,
         recognizer=None if recognizer is None else Recognizer(recognizer, language),
+        without=without,
         workers=workers,
     )
     with steps_bar() as progress:

@@ -62,6 +62,7 @@ class Plan:
         sounded: whether audio is made and judged.
         noisy: whether likelihoods are taken with uniform noise of one 16-bit step.
         recognizer: reads the audio, for error rates; None leaves them out.
+        without: opinion scores to leave out.
         workers: processes that judge.
     """
 
@@ -72,6 +73,7 @@ class Plan:
     sounded: bool = True
     noisy: bool = True
     recognizer: Recognizer | None = None
+    without: Sequence[str] = ()
     workers: int = 1
 
 
@@ -109,7 +111,7 @@ def evaluate(
     scores = len(models) if plan.scored else 0
     bar = _Bar(progress, scores + len(contenders) * len(utterances))
     scored = _likelihoods(models, utterances, plan, store, bar) if plan.scored else []
-    with Court(plan.workers) as court:
+    with Court(plan.workers, plan.without) as court:
         sounded = _sounds(contenders, utterances, plan, store, court, bar)
     first = next(iter(models.values())).vocoder if models else None
     machine = describe_machine("cpu" if first is None else device_of(first))
@@ -239,7 +241,7 @@ def _sounds(
         waiting = []
         for utterance in utterances:
             bar.step(f"{contender.name}, {utterance.id}")
-            waiting.append(_judged(contender, utterance, store, court, contours))
+            waiting.append(_judged(contender, utterance, plan.without, store, court, contours))
         asked.append(waiting)
     found = []
     for contender, waiting in zip(contenders, asked, strict=True):
@@ -254,11 +256,16 @@ def _sounds(
 
 
 def _judged(
-    contender: Contender, utterance: Utterance, store: Store, court: Court, contours: "_Contours"
+    contender: Contender,
+    utterance: Utterance,
+    without: Sequence[str],
+    store: Store,
+    court: Court,
+    contours: "_Contours",
 ) -> Callable[[], Record]:
     """Ask for an utterance's figures; they are known already, or wait for the court."""
     key = _key(contender, utterance)
-    judged: Key = {**key, "judges": judges()}
+    judged: Key = {**key, "judges": judges(), "without": ",".join(sorted(without))}
     made, known = store.read(key, sounding=False), store.read(judged, sounding=False)
     if made is not None and known is not None:
         record = Record(known.figures, made.seconds)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+from collections.abc import Collection
 
 import numpy as np
 from torch import Tensor
@@ -14,6 +15,9 @@ from audioflow.evaluation.pitch import contour, contour_errors
 from audioflow.evaluation.world import has_world
 
 PACKAGES = ("pesq", "pystoi")
+
+OPINIONS = ("distillmos", "dnsmos")
+"""Judges that are networks."""
 
 
 def require_packages() -> None:
@@ -28,7 +32,11 @@ def require_packages() -> None:
 
 
 def hearing(
-    reference: Tensor, generated: Tensor, sample_rate: int, wanted: np.ndarray | None = None
+    reference: Tensor,
+    generated: Tensor,
+    sample_rate: int,
+    wanted: np.ndarray | None = None,
+    without: Collection[str] = (),
 ) -> dict[str, float]:
     """Judge one pair of wavs ``[T]`` in [-1, 1].
 
@@ -37,6 +45,7 @@ def hearing(
         generated: what is judged, of the same length.
         sample_rate: of both, in Hz.
         wanted: the recording's :func:`audioflow.evaluation.pitch.contour`, where it is known already.
+        without: names of opinion scores to leave out, which take longest: of :data:`OPINIONS`.
 
     Returns:
         ``pesq``: wideband PESQ at 16 kHz, 1 to 4.64; ``stoi``: extended short-time intelligibility, up to 1;
@@ -62,8 +71,8 @@ def hearing(
         "pesq": _pesq(*pair),
         "stoi": _stoi(*pair),
         **({"mcd_db": mel_cepstral_distortion(reference, generated, sample_rate)} if has_world() else {}),
-        **({"distillmos": distillmos(heard[1])} if has_distillmos() else {}),
-        **({"dnsmos": dnsmos(heard[1])} if has_dnsmos() else {}),
+        **({"distillmos": distillmos(heard[1])} if has_distillmos() and "distillmos" not in without else {}),
+        **({"dnsmos": dnsmos(heard[1])} if has_dnsmos() and "dnsmos" not in without else {}),
         "f0_cents": errors.f0_rmse_cents,
         "voicing_error": errors.voicing_error,
     }

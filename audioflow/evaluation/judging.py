@@ -1,6 +1,6 @@
 """All measures of one pair of sounds, in this process or in others beside it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +20,13 @@ PACKAGES = ("pesq", "pystoi", "librosa", "auraloss", "pyworld-prebuilt", "distil
 """What figures depend on, besides this package."""
 
 
-def judge(reference: np.ndarray, generated: np.ndarray, contract: MelContract, wanted: np.ndarray) -> dict[str, float]:
+def judge(
+    reference: np.ndarray,
+    generated: np.ndarray,
+    contract: MelContract,
+    wanted: np.ndarray,
+    without: Collection[str] = (),
+) -> dict[str, float]:
     """Everything that :mod:`audioflow.evaluation.metrics` and :mod:`audioflow.evaluation.hearing` say of two wavs.
 
     Args:
@@ -28,9 +34,10 @@ def judge(reference: np.ndarray, generated: np.ndarray, contract: MelContract, w
         generated: what is judged ``[T]``.
         contract: of the mel distance.
         wanted: the recording's contour of pitch.
+        without: opinion scores to leave out.
     """
     pair = torch.from_numpy(reference), torch.from_numpy(generated)
-    return {**distances(*pair, _front_end(contract)), **hearing(*pair, contract.sample_rate, wanted)}
+    return {**distances(*pair, _front_end(contract)), **hearing(*pair, contract.sample_rate, wanted, without)}
 
 
 def judges() -> str:
@@ -43,9 +50,11 @@ class Court:
 
     Args:
         workers: processes; 1 judges at once, in this one.
+        without: opinion scores to leave out.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, without: Collection[str] = ()) -> None:
+        self._without = tuple(without)
         # Processes that are forked would share the threads' locks of this one.
         self._pool = ProcessPoolExecutor(workers, get_context("spawn"), _alone) if workers > 1 else None
 
@@ -64,9 +73,9 @@ class Court:
         """Ask for the figures of a pair; what comes back gives them, and waits for them."""
         pair = reference.numpy(), generated.numpy()
         if self._pool is None:
-            found = judge(*pair, contract, wanted)
+            found = judge(*pair, contract, wanted, self._without)
             return lambda: found
-        asked: Future[dict[str, float]] = self._pool.submit(judge, *pair, contract, wanted)
+        asked: Future[dict[str, float]] = self._pool.submit(judge, *pair, contract, wanted, self._without)
         return asked.result
 
 
