@@ -13,18 +13,23 @@ from audioflow.nets.made import MADE, MadeState, rows_of
 from audioflow.nets.masks import wide
 from audioflow.nets.slots import Units
 
+SEEN = 3.0
+"""What a MADE within a group sees of a sample at most: of excitation a hundredth is beyond."""
+
 
 class GroupLaw(OutputLaw, nn.Module):
     r"""The law of ``r`` samples given what a network puts out for all of them: exact, by the chain rule.
 
     .. math::
         \log p(u_1 \ldots u_r) = \sum_i \log p_i(u_i | u_{<i}) \qquad
-        p_i = \text{law}\bigl(\theta_i + m_i(u_{<i}, h)\bigr) \text{, moved by} \sum_{j<i} L_{ij} u_j
+        p_i = \text{law}\bigl(\theta_i + m_i(\text{clip}(u_{<i}), h)\bigr) \text{, moved by} \sum_{j<i} L_{ij} u_j
 
     The network gives ``theta``, the parameters of a law for each sample; the strictly lower triangle ``L`` of their
     linear dependence on each other, with which a Gaussian law is the Gaussian of full covariance; and features ``h`` of
-    a MADE ``m`` where there are hidden units. Numbers of the network, in order: ``theta`` as ``[P, r]``, ``L`` row by
-    row (``L_10, L_20, L_21, ...``), ``h``.
+    a MADE ``m`` where there are hidden units. It sees samples within :data:`SEEN`: otherwise a large draw might say
+    that the next one is larger, without end.
+
+    Numbers of the network, in order: ``theta`` as ``[P, r]``, ``L`` row by row (``L_10, L_20, L_21, ...``), ``h``.
 
     Args:
         law: of one sample, ``P`` numbers each.
@@ -72,7 +77,9 @@ class GroupLaw(OutputLaw, nn.Module):
         """Parameters ``[B, P, r, T]`` of each sample's law given the earlier ones of its group, ``x [B, r, T]``."""
         theta, lower, features = self.split(params)
         if self.made is not None:
-            theta = theta + self.made(x, features).unflatten(1, (self.law.parameter_channels, self.samples))
+            theta = theta + self.made(x.clamp(-SEEN, SEEN), features).unflatten(
+                1, (self.law.parameter_channels, self.samples)
+            )
         moved = torch.zeros_like(wide(x)).index_add(1, self.rows, lower * x[:, self.columns])
         given: Tensor = self.law.moved(theta.flatten(2), moved.flatten(1)[:, None]).unflatten(2, (self.samples, -1))
         return given
@@ -92,7 +99,7 @@ class GroupLaw(OutputLaw, nn.Module):
         for i in range(self.samples):
             own = theta[:, :, i]
             if self.made is not None and state is not None:
-                more, state = self.made.step(state, drawn[-1] if drawn else None)
+                more, state = self.made.step(state, drawn[-1].clamp(-SEEN, SEEN) if drawn else None)
                 own = own + more
             moved = torch.zeros_like(noise[:, :1])
             for j in range(i):

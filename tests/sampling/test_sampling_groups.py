@@ -176,3 +176,17 @@ def test_8_bits_sample_near():
     made, wanted = sample_cpu(network, law, **given, precision="int8"), sample_cached(network, law, **given)
     # A mixture may choose another component now and then.
     assert (made - wanted).abs().median() < 0.02 * wanted.std()
+
+
+def test_a_large_draw_does_not_say_that_the_next_is_larger():
+    """Hidden units whose log-scale grows with what they see: without a bound the tenth sample would be infinite."""
+    law = GroupLaw(Gaussian(), 20, (12,)).double()
+    with torch.no_grad():
+        for layer in law.made.layers:
+            layer.weight.fill_(1.0)
+            layer.bias.zero_()
+    params = torch.zeros(1, law.parameter_channels, 1, dtype=torch.float64)
+    drawn = law.sample(params, torch.full((1, 20, 1), 3.0, dtype=torch.float64))
+    assert drawn.isfinite().all()
+    scale = law.given_earlier(params, drawn)[0, 1, :, 0]
+    assert scale[-1] == law.given_earlier(params, 1e6 * drawn)[0, 1, -1, 0] and scale.isfinite().all()

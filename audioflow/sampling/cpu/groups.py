@@ -14,11 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from audioflow.compiled.lanes import LANES, Lanes, exp, fma, inlined, larger, load, pick_at_most, splat, store
+from audioflow.nets.group_head import SEEN
 from audioflow.sampling.cpu.laws import draw
 from audioflow.sampling.cpu.vectors import multiply
 from audioflow.sampling.law_numbers import GAUSSIAN, LawNumbers
 
 _ZERO = np.float32(0)
+_SEEN = np.float32(SEEN)
 
 
 class Made(NamedTuple):
@@ -188,7 +190,9 @@ def _draw_one_by_one(
         store(room, values + i, splat(_ZERO))
     for j in range(count):
         if j > 0:
-            _add_units(made, 0, j - 1, j, room, j - 1, room, units)
+            # Where mixtures of another kind of group keep their masses.
+            room[2 * values] = min(max(room[j - 1], -_SEEN), _SEEN)
+            _add_units(made, 0, j - 1, j, room, 2 * values, room, units)
         for layer in range(made.layers):
             first = made.upto[layer * count + j - 1] if j > 0 else 0
             fresh = units + made.starts[layer]

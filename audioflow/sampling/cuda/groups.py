@@ -14,8 +14,11 @@ With a MADE each sample is drawn when those before it are known, and goes to the
 import triton
 import triton.language as tl
 
+from audioflow.nets import group_head
 from audioflow.sampling.cuda.laws import GAUSSIAN, at_column, draw
 from audioflow.sampling.cuda.products import in_two, product
+
+SEEN = tl.constexpr(group_head.SEEN)
 
 AT_ONCE = tl.constexpr(1024)
 """Numbers of a group's laws, at most, that registers have room for."""
@@ -145,5 +148,5 @@ def draw_group(
         sample = at_column(x, s, j)[:, None]
         x += column * sample
         if H > 0:
-            units += sample * tl.load(made_in + j * H + u)[None, :]
+            units += tl.minimum(tl.maximum(sample, -SEEN), SEEN) * tl.load(made_in + j * H + u)[None, :]
     return x
