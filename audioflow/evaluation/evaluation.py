@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audioflow import __version__
 from audioflow.audio import MelContract, dequantize, quantize
 from audioflow.errors import AudioError, MelError
 from audioflow.evaluation.baselines import constant_gaussian_log_prob, energy_gaussian_log_prob
@@ -127,6 +128,9 @@ def sound_of(contender: Contender, utterance: Utterance, store: Store) -> tuple[
     begun = time.perf_counter()
     made = contender.make(utterance)[: len(utterance.wav)]
     seconds = time.perf_counter() - begun if contender.timed else math.nan
+    if not bool(torch.isfinite(made).all()):
+        log.warning("%s made audio of %s that is not finite; it is silent there", contender.name, utterance.id)
+        made = made.nan_to_num(0.0, 0.0, 0.0)
     audio = quantize(torch.nn.functional.pad(made, (0, len(utterance.wav) - len(made))).clamp(-1, 1))
     store.write(key, Record(seconds=seconds, audio=audio))
     return audio, seconds
@@ -163,7 +167,8 @@ def _contenders(models: Mapping[str, Model], contract: MelContract, plan: Plan) 
 
 
 def _key(contender: Contender, utterance: Utterance) -> Key:
-    return {**contender.key, "utterance": utterance.digest}
+    # The noise is that of its place.
+    return {**contender.key, "utterance": utterance.digest, "index": utterance.index, "audioflow": __version__}
 
 
 # Likelihood
@@ -191,6 +196,7 @@ def _nats(model: Model, utterances: Sequence[Utterance], plan: Plan, store: Stor
             "seed": settings.seed + number,
             "noisy": plan.noisy,
             "speaker": settings.speaker,
+            "audioflow": __version__,
         }
         for number, one in enumerate(utterances)
     ]

@@ -11,7 +11,7 @@ from audioflow.audio import resample
 from audioflow.errors import OptionError
 from audioflow.evaluation.cepstra import mel_cepstral_distortion
 from audioflow.evaluation.opinion import RATE, distillmos, dnsmos, has_distillmos, has_dnsmos
-from audioflow.evaluation.pitch import contour, contour_errors
+from audioflow.evaluation.pitch import pitch_errors
 from audioflow.evaluation.world import has_world
 
 PACKAGES = ("pesq", "pystoi")
@@ -62,9 +62,7 @@ def hearing(
         Modulated Noise Maskers", 2016
     """
     require_packages()
-    errors = contour_errors(
-        contour(reference, sample_rate) if wanted is None else wanted, contour(generated, sample_rate)
-    )
+    errors = pitch_errors(reference, generated, sample_rate, wanted)
     heard = [resample(wav.detach().float().cpu()[None], sample_rate, RATE)[0] for wav in (reference, generated)]
     pair = [wav.numpy() for wav in heard]
     return {

@@ -24,22 +24,22 @@ class PitchErrors:
     voicing_error: float
 
 
-def pitch_errors(reference: Tensor, generated: Tensor, sample_rate: int) -> PitchErrors:
+def pitch_errors(
+    reference: Tensor, generated: Tensor, sample_rate: int, wanted: np.ndarray | None = None
+) -> PitchErrors:
     """Compare the contours of two wavs ``[T]``, found by pYIN in frames of 64 ms every 10 ms.
 
     Args:
         reference: the recording.
         generated: what is judged, of the same length.
         sample_rate: of both, in Hz.
+        wanted: the recording's :func:`contour`, where it is known already.
 
     References:
         Mauch and Dixon, "pYIN: A fundamental frequency estimator using probabilistic threshold distributions", 2014
     """
-    return contour_errors(contour(reference, sample_rate), contour(generated, sample_rate))
-
-
-def contour_errors(wanted: np.ndarray, found: np.ndarray) -> PitchErrors:
-    """Compare two contours of :func:`contour`."""
+    wanted = contour(reference, sample_rate) if wanted is None else wanted
+    found = contour(generated, sample_rate)
     both = np.isfinite(wanted) & np.isfinite(found)
     cents = 1200 * np.log2(found[both] / wanted[both])
     error = float(np.sqrt(np.mean(cents**2))) if both.any() else float("nan")

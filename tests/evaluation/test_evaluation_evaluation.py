@@ -135,7 +135,7 @@ def test_nothing_is_made_or_judged_twice(found, models, utterances, store, vocod
     assert again.to_json() == found.to_json()
 
 
-def test_other_weights_or_noise_are_made_anew(models, utterances, store, vocoder_class):
+def test_other_weights_or_noise_are_made_anew(found, models, utterances, store, vocoder_class):
     plan = Plan(baselines=False, scored=False, settings=Settings(seed=3))
     changed = {"loud": replace(models["loud"], weights="other")}
     before = vocoder_class.made
@@ -246,3 +246,26 @@ def test_versa_gets_folders_of_the_same_names(found, utterances, tmp_path):
 def test_audio_is_on_the_grid_of_16_bits(found, utterances, store):
     audio, seconds = module.sound_of(row(found, "loud, T 1").contender, utterances[0], store)
     assert torch.equal(quantize(audio), audio) and seconds > 0
+
+
+def test_a_model_that_makes_no_numbers_is_told_of_and_judged(vocoder_class, utterances, store, caplog):
+    class Wild(vocoder_class):
+        def synthesize(self, *arguments, **options):
+            made = super().synthesize(*arguments, **options).detach().clone()
+            made[:, 5000:] = torch.nan
+            return made
+
+    plan = Plan(baselines=False, scored=False, settings=Settings(seed=3))
+    found = evaluate({"wild": Model(Wild(), "wild")}, utterances, plan, store=store)
+    assert "wild, T 1 made audio of u0 that is not finite" in caplog.text
+    audio, _ = module.sound_of(row(found, "wild, T 1").contender, utterances[0], store)
+    assert (audio[5000:] == 0).all() and audio[:5000].any()
+    assert all(math.isfinite(value) for value in row(found, "wild, T 1").values("m_stft"))
+
+
+def test_another_place_has_other_noise(models, utterances, store):
+    contender = row(evaluate(models, utterances, Plan(settings=SETTINGS), store=store), "loud, T 1").contender
+    moved = replace(utterances[0], index=5)
+    assert not torch.equal(
+        module.sound_of(contender, moved, store)[0], module.sound_of(contender, utterances[0], store)[0]
+    )

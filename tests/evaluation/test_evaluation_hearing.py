@@ -12,6 +12,7 @@ from audioflow.errors import OptionError
 from audioflow.evaluation import hearing as module
 from audioflow.evaluation import opinion
 from audioflow.evaluation.hearing import hearing
+from audioflow.evaluation.pitch import contour
 
 
 def test_more_noise_is_worse_in_all_of_them(speech):
@@ -88,6 +89,6 @@ def test_dnsmos_is_that_of_its_package(speech):
 
 
 def test_a_known_contour_is_not_looked_for_again(speech):
-    wanted = module.contour(speech, 16_000)
+    wanted = contour(speech, 16_000)
     found = hearing(speech, speech, 16_000, wanted + 50)
     assert found["f0_cents"] > 100
