@@ -6,14 +6,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from audioflow.audio.band_levels import Bands
 from audioflow.audio.contract import MelContract
-from audioflow.audio.envelope import SMALLEST_MAGNITUDE, band_magnitudes, interpolation_over_bins
-from audioflow.audio.filterbank import mel_filterbank
-from audioflow.audio.mel import decompress
+from audioflow.audio.envelope import band_magnitudes
 from audioflow.errors import AudioError, MelError
 
-LARGEST_STEP = 3.0
-"""Natural logarithm of the most that one round scales a bin up or down."""
+MOMENTUM = 0.7
+"""How much further than it came a round goes; at 1 and above, magnitudes swing about those that are asked for."""
 
 LEAST_OVERLAP = 0.1
 """Sums of squared windows below this count as this: where hardly a frame looks, hardly anything is changed."""
@@ -21,8 +20,6 @@ LEAST_OVERLAP = 0.1
 LOUDEST = 1e6
 """Audio beyond this amplitude is clipped to it, so that no spectrum overflows."""
 
-# The square root of a squared magnitude has a finite derivative at nothing with this much added.
-_TINY = 1e-30
 # Frames of a block, all rows together: its spectra stay in a CPU's cache; a GPU has to be kept busy.
 _BLOCK_ON_CPU, _BLOCK_ELSEWHERE = 128, 8192
 # Samples before a frame's first one that its mirror image beyond the end can show.
@@ -38,11 +35,13 @@ class MelMatcher:
     as the contract's front-end measures it, each round does for every frame::
 
         g_b = clip(log(M_b / m_b(y)), -3, 3)
-        y <- y + iSTFT(STFT(y) * (exp(G) - 1)),     G = the gains g_b, interpolated linearly over frequency
+        x'  = y + iSTFT(STFT(y) * (exp(G) - 1)),    G = the gains g_b, interpolated linearly over frequency
+        y <- x' + a (x' - x),    x <- x'
 
-    where the inverse transform overlaps and adds windowed frames, over the sum of squared windows. Both ``M_b`` and
-    ``m_b`` count as no less than the contract's floor and no more than its ceiling, so audio that has the mel already
-    stays as it is. Above the highest band, bins follow that band's gain.
+    where the inverse transform overlaps and adds windowed frames, over the sum of squared windows, and ``a`` is the
+    momentum, 0 in the first round. At first ``x = y`` is the audio; what is given is ``x'`` of the last round. Both
+    ``M_b`` and ``m_b`` count as no less than the contract's floor and no more than its ceiling, so audio that has the
+    mel already stays as it is. Above the highest band, bins follow that band's gain.
 
     There are the frames of the mel and no others (one more at the end, like the last, made speech worse), and beyond
     the ends of the utterance they see what those of the front-end do.
@@ -53,13 +52,15 @@ class MelMatcher:
     Args:
         contract: of the mel.
         rounds: how often everything is done; 8 are enough, after 0 the audio is what it was.
+        momentum: ``a``, at least 0 and less than 1.
 
     Raises:
-        ValueError: ``rounds`` is negative.
+        ValueError: ``rounds`` is negative, or ``momentum`` out of its range.
 
     References:
         D. Griffin, J. Lim: Signal estimation from modified short-time Fourier transform, 1984. The inverse transform,
         and the idea of projecting again and again onto what has a given spectrum; here the bands of a mel are given.
+        N. Perraudin, P. Balazs, P. Sondergaard: A fast Griffin-Lim algorithm, 2013. The momentum.
 
     Example:
         >>> from audioflow.audio import PRESETS
@@ -68,12 +69,15 @@ class MelMatcher:
         torch.Size([2, 1600])
     """
 
-    def __init__(self, contract: MelContract, rounds: int = 8) -> None:
+    def __init__(self, contract: MelContract, rounds: int = 8, momentum: float = MOMENTUM) -> None:
         if rounds < 0:
             raise ValueError(f"{rounds} rounds of mel matching cannot be done; give 0 or more")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"a momentum of {momentum} does not settle; give 0 or more, and less than 1")
         self.contract = contract
         self.rounds = rounds
-        self._bands: dict[torch.device, _Bands] = {}
+        self.momentum = momentum
+        self._bands: dict[torch.device, Bands] = {}
 
     def __call__(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Match a batch.
@@ -141,11 +145,11 @@ class MelMatcher:
             return 0
         return (self.rounds - 1) * (framing.cells - 1) + -(-framing.before // framing.hop)
 
-    def bands(self, device: torch.device) -> "_Bands":
+    def bands(self, device: torch.device) -> "Bands":
         """What one round computes with, where the audio is."""
         if device not in self._bands:
             with torch.inference_mode(mode=False):  # what is made here serves training too
-                self._bands[device] = _Bands.of(self.contract, device)
+                self._bands[device] = Bands.of(self.contract, device)
         return self._bands[device]
 
 
@@ -257,10 +261,13 @@ class MatchingStream:
         return self._ends.silent_after(arrived, self._samples, self._framing.hop)
 
     def _through(self, wav: Tensor, goals: "_Goals", frames: int | None) -> Tensor:
-        for one in self._rounds:
-            wav = one.push(wav, goals, self._ends, frames)
+        done = wav
+        for turn, one in enumerate(self._rounds):
+            before, done = done, one.push(wav, goals, self._ends, frames)
+            # What the first round changes is mostly the level, beyond which there is nothing to be found.
+            wav = one.carried_on(before, done, self._matcher.momentum) if turn > 0 else done
         goals.forget(self._rounds[-1].frame if self._rounds else goals.end)
-        return wav
+        return done
 
 
 class _Framing(NamedTuple):
@@ -307,79 +314,10 @@ class _Ends(NamedTuple):
         return wav.masked_fill(position >= self.frames * hop, 0.0)
 
 
-class _Bands(NamedTuple):
-    """The analysis of a contract.
-
-    Attributes:
-        contract: what all that is of.
-        window: ``[win_length]``.
-        cells: the squared window in hops, ``[cells, hop]``, with zeros at the end.
-        filters: mean over each band's bins, ``[n_fft / 2 + 1, M]``.
-        spread: from bands to bins, ``[M, n_fft / 2 + 1]``.
-        least: least mean magnitude of each band that is told from less, ``[M]``.
-        most: the greatest one, ``[M]``.
-    """
-
-    contract: MelContract
-    window: Tensor
-    cells: Tensor
-    filters: Tensor
-    spread: Tensor
-    least: Tensor
-    most: Tensor
-
-    @classmethod
-    def of(cls, contract: MelContract, device: torch.device) -> "_Bands":
-        window = torch.hann_window(contract.win_length, periodic=True, dtype=torch.float64)
-        beyond = -contract.win_length % contract.hop_length
-        cells = torch.nn.functional.pad(window.square(), (0, beyond)).unflatten(0, (-1, contract.hop_length))
-        filters = mel_filterbank(contract)
-        sums = filters.sum(dim=1).clamp(min=1e-12)
-        least, most = _limits(contract, sums, float(window.sum()))
-        made = (window, cells, (filters / sums[:, None]).T, interpolation_over_bins(contract).T, least, most)
-        working = torch.float32 if device.type == "mps" else torch.float64
-        return cls(contract, *(value.contiguous().to(device=device, dtype=working) for value in made))
-
-    def corrections(self, heard: Tensor, goal: Tensor) -> Tensor:
-        """Say what one round adds to each frame.
-
-        Args:
-            heard: ``[B, n, win_length]``.
-            goal: logarithm of the mean magnitudes that the bands should have, ``[B, n, M]``.
-
-        Returns:
-            ``[B, n, win_length]``, with the window of the synthesis.
-        """
-        spectrum = torch.fft.rfft(heard * self.window, self.contract.n_fft)
-        gains = (goal - self.levels(spectrum)).clamp(-LARGEST_STEP, LARGEST_STEP) @ self.spread
-        changed: Tensor = torch.fft.irfft(spectrum * (gains.exp() - 1), self.contract.n_fft)
-        return changed[..., : len(self.window)] * self.window
-
-    def levels(self, spectrum: Tensor) -> Tensor:
-        """Logarithm of the mean magnitude in each band: ``[B, n, n_fft / 2 + 1]`` to ``[B, n, M]``."""
-        power = self.contract.power
-        squared = spectrum.real.square() + spectrum.imag.square() + max(self.contract.magnitude_epsilon, _TINY)
-        mean = (squared if power != 1 else squared.sqrt()) @ self.filters
-        least, most = (limit if power == 1 else limit.square() for limit in (self.least, self.most))
-        return mean.clamp(least, most).log() / power
-
-
-def _limits(contract: MelContract, sums: Tensor, full_scale: float) -> tuple[Tensor, Tensor]:
-    """Mean magnitudes between which the contract's mel tells one from another; no audio in [-1, 1] goes beyond."""
-    least = torch.full_like(sums, SMALLEST_MAGNITUDE)
-    if contract.floor_law == "clamp":
-        least = torch.maximum(least, (contract.floor / sums) ** (1 / contract.power))
-    most = torch.full_like(sums, full_scale)
-    if contract.ceiling is not None:
-        ceiling = decompress(torch.tensor(contract.ceiling, dtype=torch.float64), contract)
-        most = torch.minimum(most, (ceiling / sums) ** (1 / contract.power))
-    return least, most
-
-
 class _Goals:
     """What the bands should come to, ``[B, n, M]``: logarithms of mean magnitudes, from ``first`` to ``end - 1``."""
 
-    def __init__(self, bands: _Bands, batch: int) -> None:
+    def __init__(self, bands: Bands, batch: int) -> None:
         self.values = bands.least.new_zeros(batch, 0, len(bands.least))
         self.device = self.values.device
         self.first = 0
@@ -413,13 +351,14 @@ class _Round:
         frame: the next frame; samples before its start are given out.
     """
 
-    def __init__(self, bands: _Bands, framing: _Framing, empty: Tensor, zeros_outside: bool) -> None:
+    def __init__(self, bands: Bands, framing: _Framing, empty: Tensor, zeros_outside: bool) -> None:
         self.frame = 0
         self._bands = bands
         self._framing = framing
         self._zeros_outside = zeros_outside
         self._wav = empty
         self._first = 0  # place of the first sample that is kept
+        self._before = empty
         self._pending = empty.new_zeros(len(empty), framing.cells - 1, framing.hop)
 
     def push(self, wav: Tensor, goals: _Goals, ends: _Ends, frames: int | None) -> Tensor:
@@ -449,6 +388,18 @@ class _Round:
         out = self._wav[:, first - self._first : last - self._first] + change[:, first - start : last - start]
         self._forget(self._framing.start(self.frame) - _MIRROR_MARGIN)
         return ends.silent_after(out, first, self._framing.hop)
+
+    def carried_on(self, before: Tensor, done: Tensor, momentum: float) -> Tensor:
+        """Go on as the round has gone: ``done + momentum (done - before)``, ``[B, k]``.
+
+        Args:
+            before: what the round before this one gives meanwhile, ``[B, n]``; it may run ahead.
+            done: what this round gives, ``[B, k]``.
+            momentum: how far.
+        """
+        self._before = torch.cat([self._before, before], dim=1)
+        then, self._before = self._before[:, : done.shape[1]], self._before[:, done.shape[1] :]
+        return done + momentum * (done - then)
 
     def _frames(self, begin: int, ends: _Ends) -> Tensor:
         """Samples that the frames ``begin`` to ``self.frame - 1`` look at, ``[B, n, win_length]``."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from audioflow.audio import MelContract
-from audioflow.audio.matching import MelMatcher
+from audioflow.audio.matching import MOMENTUM, MelMatcher
 from audioflow.evaluation.baselines import griffin_lim
 from audioflow.evaluation.likelihood import device_of
 from audioflow.evaluation.pulses import ROUNDS, pulses
@@ -156,7 +156,7 @@ def _model(
         "engine": engine,
         "temperature": noisy,
         **({} if voiced is None else {"voiced_temperature": voiced}),
-        "match_mel": matched,
+        **_matching_key(matched),
         "speaker": settings.speaker,
         "seed": settings.seed,
         "device": device.type,
@@ -211,4 +211,8 @@ def baseline_contenders(contract: MelContract, seed: int, *, matched: bool) -> l
 
 
 def _baseline_key(name: str, seed: int, matched: int = 0) -> Key:
-    return {"baseline": name, "match_mel": matched, "seed": seed}
+    return {"baseline": name, **_matching_key(matched), "seed": seed}
+
+
+def _matching_key(rounds: int) -> Key:
+    return {"match_mel": rounds, "momentum": MOMENTUM} if rounds else {"match_mel": 0}

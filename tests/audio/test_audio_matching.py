@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audioflow.audio import PRESETS, MelContract, MelFrontEnd, decompress, mel_filterbank, read_audio
+from audioflow.audio.band_levels import LARGEST_STEP
 from audioflow.audio.envelope import band_magnitudes, interpolation_over_bins
-from audioflow.audio.matching import LARGEST_STEP, LEAST_OVERLAP, MelMatcher
+from audioflow.audio.matching import LEAST_OVERLAP, MOMENTUM, MelMatcher
 from audioflow.errors import AudioError, MelError
 
 SPEECH = sorted((Path(__file__).parents[2] / "data" / "speech").glob("*.flac"))
@@ -46,7 +47,7 @@ def material(contract, frames, batch=1, dtype=torch.float64):
     return wav, torch.log(0.3 * noise(batch, contract.n_mels, frames, seed=2, dtype=dtype).abs() + 1e-3)
 
 
-def plain(wav, mel, contract, rounds):
+def plain(wav, mel, contract, rounds, momentum=MOMENTUM):
     """The equations for one whole utterance, with the front-end's own framing and no thought for speed."""
     start_of = MelFrontEnd(contract)
     window = torch.hann_window(contract.win_length, periodic=True, dtype=torch.float64)
@@ -55,8 +56,8 @@ def plain(wav, mel, contract, rounds):
     floor, ceiling = limits(contract)
     left, right = (contract.n_fft - contract.win_length) // 2, contract.win_length
     reach = (contract.n_fft - (contract.hop_length if contract.framing == "half_hop" else 0)) // 2 - left
-    samples = wav.shape[1]
-    for _ in range(rounds):
+    samples, done = wav.shape[1], wav
+    for turn in range(rounds):
         # (the front-end frames n_fft samples, of which the window leaves the middle)
         heard = start_of._extended(wav, None).unfold(1, contract.n_fft, contract.hop_length)[..., left : left + right]
         spectrum = torch.fft.rfft(heard * window, contract.n_fft)
@@ -70,8 +71,9 @@ def plain(wav, mel, contract, rounds):
             at = k * contract.hop_length
             added[:, at : at + right] += change[:, k]
             overlap[:, at : at + right] += window.square()
-        wav = wav + (added / overlap.clamp(min=LEAST_OVERLAP))[:, reach : reach + samples]
-    return wav
+        before, done = done, wav + (added / overlap.clamp(min=LEAST_OVERLAP))[:, reach : reach + samples]
+        wav = done + momentum * (done - before) if turn else done
+    return done
 
 
 def limits(contract):
@@ -94,12 +96,17 @@ def streamed(matcher, wav, mel, wav_sizes, mel_sizes, lengths=None):
 
 
 @settings(max_examples=60, deadline=None)
-@given(contract=contracts(), frames=st.integers(1, 40), rounds=st.integers(0, 3))
-def test_it_does_what_the_equations_say(contract, frames, rounds):
+@given(
+    contract=contracts(),
+    frames=st.integers(1, 40),
+    rounds=st.integers(0, 3),
+    momentum=st.sampled_from([0.0, MOMENTUM, 0.99]),
+)
+def test_it_does_what_the_equations_say(contract, frames, rounds, momentum):
     wav, mel = material(contract, frames, batch=2)
-    found = MelMatcher(contract, rounds)(wav, mel)
+    found = MelMatcher(contract, rounds, momentum)(wav, mel)
     assert found.shape == wav.shape
-    torch.testing.assert_close(found, plain(wav, mel, contract, rounds), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found, plain(wav, mel, contract, rounds, momentum), rtol=1e-9, atol=1e-9)
 
 
 @ALL_PRESETS
@@ -131,6 +138,20 @@ def test_every_round_brings_the_mel_of_speech_nearer(name):
     distances = [float((front_end(MelMatcher(contract, rounds)(start, mel)) - mel).abs().mean()) for rounds in range(7)]
     assert distances == sorted(distances, reverse=True)
     assert distances[-1] < 0.2 * distances[0]
+
+
+def test_momentum_comes_nearer_in_as_many_rounds():
+    contract = PRESETS["speech-16k"]
+    wav, _ = read_audio(SPEECH[1], contract.sample_rate)
+    wav = wav[None, : 100 * contract.hop_length]
+    front_end = MelFrontEnd(contract)
+    mel, start = front_end(wav), wav * (1 + noise(*wav.shape, dtype=torch.float32))
+
+    def left(rounds, momentum):
+        return float((front_end(MelMatcher(contract, rounds, momentum)(start, mel)) - mel).abs().mean())
+
+    for rounds in (8, 16):
+        assert left(rounds, MOMENTUM) < 0.9 * left(rounds, 0.0)
 
 
 def test_more_bands_than_bins_leave_the_others_to_work():
@@ -215,7 +236,7 @@ def test_a_stream_keeps_no_more_than_it_needs():
     kept = []
     for turn in range(40):
         stream.push(*material(contract, 4, dtype=torch.float32))
-        held = [stream._goals.values] + [x for one in stream._rounds for x in (one._wav, one._pending)]
+        held = [stream._goals.values] + [x for one in stream._rounds for x in (one._wav, one._pending, one._before)]
         kept.append(sum(x.untyped_storage().nbytes() for x in held))
         assert stream._goals.values.shape[1] < 40, turn
     assert kept[-1] == kept[-10]
@@ -283,6 +304,9 @@ def test_what_does_not_fit_is_refused():
     wav, mel = material(contract, 4, batch=2)
     with pytest.raises(ValueError, match="give 0 or more"):
         MelMatcher(contract, -1)
+    for momentum in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="does not settle; give 0 or more, and less than 1"):
+            MelMatcher(contract, 1, momentum)
     with pytest.raises(AudioError, match="21 samples do not go with 4 frames; give 20"):
         matcher(torch.zeros(2, 21), mel)
     with pytest.raises(AudioError, match=r"shape \[20\]"):
