@@ -51,8 +51,8 @@ def resonated(x: np.ndarray, a: np.ndarray, block: int, offset: int) -> None:
         # The newest samples stay in registers: what was just written to memory is slow to be read as a vector.
         first = x[b, older : older + _NEWEST]
         x8, x7, x6, x5, x4, x3, x2, x1 = first[0], first[1], first[2], first[3], first[4], first[5], first[6], first[7]
+        n, left = offset // block, block - offset % block
         for t in range(steps):
-            n = (offset + t) // block
             total = x[b, order + t]
             for k in range(older):
                 total += a[b, n, k] * x[b, t + k]
@@ -61,6 +61,9 @@ def resonated(x: np.ndarray, a: np.ndarray, block: int, offset: int) -> None:
             x8, x7, x6, x5, x4, x3, x2 = x7, x6, x5, x4, x3, x2, x1
             x1 = total + a[b, n, older + 7] * x1
             x[b, order + t] = x1
+            left -= 1
+            if left == 0:  # dividing for each sample would take a fifth of the time
+                n, left = n + 1, block
 
 
 @_loop
@@ -152,7 +155,7 @@ def levinson(r: np.ndarray, a: np.ndarray, energy: np.ndarray) -> None:
 @_loop
 def _reflect(lag: np.ndarray, own: np.ndarray, error: np.ndarray, reflection: np.ndarray, i: int) -> None:
     """From predictors of order ``i`` to those of order ``i + 1``: ``own [p, rows]``, the newest sample's first."""
-    width = own.shape[1]
+    width = _ROWS  # a constant, so that loops over it are unrolled
     for j in range(width):
         reflection[j] = lag[i + 1, j]
     for k in range(i):
@@ -167,7 +170,8 @@ def _reflect(lag: np.ndarray, own: np.ndarray, error: np.ndarray, reflection: np
             first, second = own[k, j], own[i - 1 - k, j]
             own[k, j] = first - reflection[j] * second
             own[i - 1 - k, j] = second - reflection[j] * first
-    own[i] = reflection
+    for j in range(width):
+        own[i, j] = reflection[j]
 
 
 @_loop

@@ -181,21 +181,19 @@ class EnvelopeFilter(nn.Module):
     def _over_blocks(self, lags: Tensor, frame_mask: Tensor | None) -> Tensor:
         """Frames ``[B, F, p + 1]`` to blocks ``[B, F * blocks, p + 1]``, by interpolation in time."""
         frames = lags.shape[1]
+        if frame_mask is not None:
+            last = (frame_mask.sum(dim=-1).long() - 1).clamp(min=0)
+            rows = torch.minimum(torch.arange(frames, device=lags.device), last)
+            lags = lags.gather(1, rows[..., None].expand(-1, -1, lags.shape[2]))
+        padded = torch.cat([lags[:, :1], lags, lags[:, -1:]], dim=1)
         centre = 0.5 if self.contract.framing == "half_hop" else 0.0
-        blocks = torch.arange(frames * self.per_frame, device=lags.device, dtype=lags.dtype)
-        places = (blocks + 0.5) / self.per_frame - centre
-        share = (places - places.floor())[:, None]
-        first = places.floor().long()
-        last = first if frame_mask is None else (frame_mask.sum(dim=-1).long() - 1).clamp(min=0)
-
-        def at(index: Tensor) -> Tensor:
-            index = index.clamp(min=0)
-            if frame_mask is None:
-                return lags[:, index.clamp(max=frames - 1)]
-            rows = torch.minimum(index.expand(lags.shape[0], -1), last)
-            return lags.gather(1, rows[..., None].expand(-1, -1, lags.shape[2]))
-
-        return torch.lerp(at(first), at(first + 1), share)
+        blocks = []
+        for n in range(self.per_frame):
+            place = (n + 0.5) / self.per_frame - centre
+            first = 1 + math.floor(place)
+            before, after = padded[:, first : first + frames], padded[:, first + 1 : first + 1 + frames]
+            blocks.append(torch.lerp(before, after, place - math.floor(place)))
+        return torch.stack(blocks, dim=2).flatten(1, 2)
 
     @torch.no_grad()
     def fit_upper_bands(self, wav: Tensor, mel: Tensor, frame_mask: Tensor | None = None) -> None:

@@ -133,7 +133,8 @@ class Front(Bijection):
             drive = u[:, 0].double() * filter_.scale_of_samples(u.shape[-1], offset)
             past = _past(before, drive, self.order)
             speech = resonate(drive, past, filter_.coefficients, filter_.block, offset)
-            after = torch.cat([past, speech], dim=1)[:, speech.shape[1] :]
+            last = speech[:, max(0, speech.shape[1] - self.order) :]
+            after = torch.cat([past[:, last.shape[1] :], last], dim=1)
             return _like(speech, u)[:, None], after
 
     def log_det(self, filter_: Filter, steps: int, mask: Tensor | None = None) -> Tensor:

@@ -136,6 +136,7 @@ def test_networks_use_it(name, autocast, monkeypatch):
         return {"result": result.detach(), "x": given.grad, **grads}
 
     wanted = made(copy.deepcopy(network).double(), torch.float64)
+    made(copy.deepcopy(network), torch.float32, autocast)  # the first use of all also compiles
     runs, calls = cpu_stack.run, []
     monkeypatch.setattr(cpu_stack, "run", lambda *given: calls.append(1) or runs(*given))
     assert_near(made(network, torch.float32, autocast), wanted)
