@@ -10,7 +10,7 @@ from torch import Tensor
 
 from audioflow.audio import load_mel
 from audioflow.corpora.records import MANIFEST, Entry, mel_path, read_corpus_file, read_decisions, wav_path
-from audioflow.corpora.splits import SPLITS, Split
+from audioflow.corpora.splits import SPLITS, Split, fraction_of
 from audioflow.errors import CorpusError
 
 
@@ -35,6 +35,11 @@ class Segment(NamedTuple):
 class PreparedCorpus:
     """A directory that ``prepare`` has filled.
 
+    Args:
+        directory: where it lies.
+        train_minutes: how much of the training split there is, in utterances that their ids choose, whatever others
+            there are; the one that reaches it is the last. None for all of it.
+
     Attributes:
         directory: where it lies.
         name: the corpus it was made from.
@@ -45,7 +50,7 @@ class PreparedCorpus:
         CorpusError: nothing was prepared there, or not to the end, or nothing fit for use was found.
     """
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(self, directory: str | Path, train_minutes: float | None = None) -> None:
         self.directory = Path(directory)
         content = read_corpus_file(self.directory)
         if content is None:
@@ -58,6 +63,17 @@ class PreparedCorpus:
         if not self._entries:
             raise CorpusError(f"{self.directory / MANIFEST} lists no utterance; prepare the corpus again.")
         self.speakers = sorted({entry.speaker for entry in self._entries})
+        if train_minutes is not None:
+            self._leave_out_beyond(train_minutes)
+
+    def _leave_out_beyond(self, minutes: float) -> None:
+        """Keep so much of the training split, the least numbers first that ids decide; held-out speech stays."""
+        left, kept = 60 * minutes * self.contract.sample_rate, set()
+        for entry in sorted(self.entries("train"), key=lambda entry: fraction_of(entry.id)):
+            if left > 0:
+                kept.add(entry.id)
+                left -= entry.samples
+        self._entries = [entry for entry in self._entries if entry.split != "train" or entry.id in kept]
 
     def entries(self, split: Split | None = None) -> list[Entry]:
         """List the utterances of a split, or all of them, in the order of the corpus."""

@@ -20,8 +20,13 @@ def split_of(utterance_id: str) -> Split:
         >>> split_of("ru_0002"), split_of("ru_0013")
         ('train', 'train')
     """
-    digest = hashlib.sha256(utterance_id.encode("utf-8", "surrogateescape")).digest()
-    fraction = int.from_bytes(digest[:8], "big") / 2**64
+    fraction = fraction_of(utterance_id)
     if fraction < VALID_SHARE:
         return "valid"
     return "test" if fraction < VALID_SHARE + TEST_SHARE else "train"
+
+
+def fraction_of(utterance_id: str) -> float:
+    """A number in [0, 1) that an utterance's id decides: the first eight bytes of its SHA-256."""
+    digest = hashlib.sha256(utterance_id.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

@@ -46,6 +46,7 @@ class DataConfig(_Section):
         corpus: name of a corpus, such as ``sample`` or ``festvox-ru``.
         root: the corpus's own directory, for a corpus that lies on the disk already.
         prepared: directory of the prepared corpus; ``prepared/<corpus>`` when left out. Made when missing.
+        train_minutes: how much of the training speech is used, in utterances that their ids choose; null for all of it.
         segment_frames: length of a training segment in mel frames.
         batch_size: segments in a batch of one process.
         workers: processes that load segments; 0 loads them in the training process.
@@ -56,6 +57,7 @@ class DataConfig(_Section):
     corpus: str
     root: PathText | None = None
     prepared: PathText | None = None
+    train_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     segment_frames: Positive = 64
     batch_size: Positive = 8
     workers: Annotated[int, Field(ge=0)] = 0

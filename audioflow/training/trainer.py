@@ -86,7 +86,7 @@ def train(
     with ExitStack() as held:
         on_first_process(fabric, lambda: held.enter_context(directory.hold()))
         resumed = on_first_process(fabric, lambda: directory.open(recipe, resume=resume))
-        prepared = PreparedCorpus(on_first_process(fabric, lambda: ensure_prepared(recipe)))
+        prepared = PreparedCorpus(on_first_process(fabric, lambda: ensure_prepared(recipe)), recipe.data.train_minutes)
         stop = held.enter_context(stop_on_signals())
         loop = Loop(fabric, recipe, directory, prepared, resumed=resumed, bar=progress_bar)
         held.callback(loop.reporter.close)

@@ -37,6 +37,21 @@ def test_whole_utterances(prepared):
     assert prepared.speakers == ["msu_ru_nsh"]
 
 
+@pytest.mark.parametrize("minutes", [0.01, 0.2, 0.5, 100.0])
+def test_part_of_the_training_speech(prepared, minutes):
+    part, rate = PreparedCorpus(prepared.directory, train_minutes=minutes), CONTRACT.sample_rate
+    every, kept = prepared.entries("train"), part.entries("train")
+    assert kept == [entry for entry in every if entry in kept]
+    assert sum(entry.samples for entry in kept) >= min(60 * minutes * rate, sum(entry.samples for entry in every))
+    assert len(kept) == 1 or sum(entry.samples for entry in kept) - max(e.samples for e in kept) < 60 * minutes * rate
+    assert all(part.entries(split) == prepared.entries(split) for split in ("valid", "test"))
+    more = PreparedCorpus(prepared.directory, train_minutes=2 * minutes).entries("train")
+    assert {entry.id for entry in kept} <= {entry.id for entry in more}
+    assert part.speakers == prepared.speakers
+    segments = SegmentDataset(part, "train", 40)
+    assert {segments[index]["id"] for index in range(len(segments))} <= {entry.id for entry in kept}
+
+
 def test_segments_lie_on_the_whole(prepared):
     data = SegmentDataset(prepared, "train", 40, seed=3)
     whole = {entry.id: (entry, *prepared.load(entry)) for entry in prepared.entries("train")}
