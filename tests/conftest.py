@@ -10,9 +10,9 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """Tiny tensors are slower on many threads than on one."""
+    """Tiny tensors are slower on many threads than on one; what a module makes for all its tests is made so too."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from audioflow.audio import AMPLITUDE_STEP, MelContract, decompress, mel_filterbank
+from audioflow.flows import Front
 
 # Standard deviation of the uniform noise of one 16-bit step: no 16-bit recording is known more finely than this.
 SMALLEST_SCALE = AMPLITUDE_STEP / math.sqrt(12)
@@ -75,6 +76,26 @@ def energy_gaussian_log_prob(wav: Tensor, hop_length: int) -> float:
 def constant_gaussian_log_prob(wav: Tensor) -> float:
     """Give the log-density, in nats per sample, of one Gaussian with the energy of the whole wav [T]."""
     return energy_gaussian_log_prob(wav, hop_length=wav.shape[-1])
+
+
+def envelope_gaussian_log_prob(wav: Tensor, mel: Tensor, contract: MelContract, order: int = 32) -> float:
+    """Give the log-density, in nats per sample, of Gaussian noise through the mel's filter.
+
+    The excitation that :class:`audioflow.flows.Front` finds in the recording is scored as white noise of one variance,
+    its own. It knows the spectral envelope over time, and neither pitch nor any sample before: whatever a vocoder with
+    a front gains over it, its network has learned.
+
+    Args:
+        wav: ``[F * hop_length]`` in [-1, 1], dequantized exactly as it was for the vocoder's score.
+        mel: ``[M, F]``.
+        contract: of the mel.
+        order: of the filter.
+    """
+    front = Front(contract, order)
+    filter_ = front.filter(mel[None])
+    u = front.whiten(wav.double()[None, None], filter_)[0, 0]
+    scale = u.square().mean().sqrt().clamp_min(SMALLEST_SCALE)
+    return float(_gaussian_log_density(u, scale).mean() + front.log_det(filter_, len(wav))[0] / len(wav))
 
 
 def energy_gaussian_sample(wav: Tensor, hop_length: int, seed: int = 0) -> Tensor:

@@ -13,7 +13,11 @@ from torch import Tensor
 from audioflow import __version__
 from audioflow.audio import MelContract, dequantize, quantize
 from audioflow.errors import AudioError, MelError
-from audioflow.evaluation.baselines import constant_gaussian_log_prob, energy_gaussian_log_prob
+from audioflow.evaluation.baselines import (
+    constant_gaussian_log_prob,
+    energy_gaussian_log_prob,
+    envelope_gaussian_log_prob,
+)
 from audioflow.evaluation.contenders import (
     Contender,
     Settings,
@@ -33,6 +37,9 @@ from audioflow.evaluation.store import Key, Record, Store
 from audioflow.vocoders import Vocoder
 
 log = logging.getLogger(__name__)
+
+GAUSSIANS = ("one variance", "frame energies", "the mel's envelope")
+"""What Gaussians know that nothing is learned for."""
 
 Progress = Callable[[str, int, int], object]
 """Told what is done next, how many steps are done, and how many there are."""
@@ -218,13 +225,17 @@ def _likelihood(figures: Mapping[str, float], plan: Plan) -> LogLikelihood:
 
 
 def _gaussians(utterances: Sequence[Utterance], plan: Plan) -> list[Scored]:
-    """Gaussians that learn nothing: of one variance for an utterance, and of the energy of each of its frames."""
-    found: dict[str, list[LogLikelihood]] = {"Gaussian, one variance": [], "Gaussian, frame energies": []}
+    """Gaussians that learn nothing, of the variance that `GAUSSIANS` names."""
+    found: dict[str, list[LogLikelihood]] = {f"Gaussian, {name}": [] for name in GAUSSIANS}
     for number, one in enumerate(utterances):
         # The same noise as the models' scores have.
         generator = torch.Generator().manual_seed(plan.settings.seed + number)
         wav = dequantize(one.wav, generator) if plan.noisy else one.wav
-        densities = constant_gaussian_log_prob(wav), energy_gaussian_log_prob(wav, one.contract.hop_length)
+        densities = (
+            constant_gaussian_log_prob(wav),
+            energy_gaussian_log_prob(wav, one.contract.hop_length),
+            envelope_gaussian_log_prob(wav, one.mel, one.contract),
+        )
         for scores, nats in zip(found.values(), densities, strict=True):
             scores.append(LogLikelihood(nats * len(wav), len(wav), plan.noisy))
     return [Scored(label, scores, 0) for label, scores in found.items()]

@@ -11,9 +11,11 @@ from audioflow.evaluation.baselines import (
     constant_gaussian_log_prob,
     energy_gaussian_log_prob,
     energy_gaussian_sample,
+    envelope_gaussian_log_prob,
     griffin_lim,
 )
 from audioflow.evaluation.metrics import distances, mel_distance
+from audioflow.flows import Front
 
 
 @pytest.mark.parametrize("preset", ["speech-16k", "nvidia-16k"])
@@ -88,3 +90,25 @@ def test_energy_gaussian_sample_has_the_energies(speech):
     assert torch.equal(made, energy_gaussian_sample(speech, 800, seed=5))
     ratio = made.view(-1, 800).square().mean(-1) / speech.view(-1, 800).square().mean(-1)
     assert (ratio - 1).abs().max() < 0.3  # 800 squares of normals: standard deviation 0.05
+
+
+@pytest.mark.parametrize("preset", ["speech-16k", "nvidia-16k"])
+def test_the_gaussian_of_the_envelope_is_the_density_of_filtered_noise(preset, speech):
+    contract = PRESETS[preset]
+    wav = speech[: 4 * contract.hop_length].double()
+    mel = MelFrontEnd(contract)(wav[None].float())[0]
+    front = Front(contract, 32)
+    # Each column is what one sample of excitation becomes.
+    unit = torch.eye(len(wav), dtype=torch.float64)[:, None]
+    columns = torch.cat([front.sound(one[None], front.filter(mel[None]))[0][0] for one in unit]).T.double().numpy()
+    excitation = np.linalg.solve(columns, wav.numpy())
+    covariance = columns @ columns.T * np.mean(excitation**2)
+    wanted = scipy.stats.multivariate_normal(np.zeros(len(wav)), covariance, allow_singular=True).logpdf(wav.numpy())
+    assert envelope_gaussian_log_prob(wav, mel, contract) == pytest.approx(wanted / len(wav), abs=1e-5)
+
+
+def test_the_envelope_says_more_than_the_energy(speech):
+    contract = PRESETS["speech-16k"]
+    mel = MelFrontEnd(contract)(speech[None])[0]
+    wav = speech[: mel.shape[1] * contract.hop_length]
+    assert envelope_gaussian_log_prob(wav, mel, contract) > energy_gaussian_log_prob(wav, contract.hop_length) + 1
