@@ -131,7 +131,7 @@ def wavenet_jobs() -> Iterator[Job]:
             upsample_conditional_features=True,
             upsample_scales=[16, 16],
         ).eval()
-    ours = _imported("r9y9-wavenet", peer.state_dict(), "stacks=2")
+    ours = imported("r9y9-wavenet", peer.state_dict(), "stacks=2")
     assert isinstance(ours, WaveNet)  # noqa: S101
     difference = _wavenet_difference(peer, ours)
     peer.make_generation_fast_()
@@ -199,7 +199,7 @@ def glow_jobs() -> Iterator[Job]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         peer = WaveGlow(**WAVEGLOW).eval()
-    ours = _imported("nvidia-waveglow", peer.state_dict()).eval()
+    ours = imported("nvidia-waveglow", peer.state_dict()).eval()
     ours.fold_weight_norm()
     peer = WaveGlow.remove_weightnorm(peer)
     # The package draws its noise on a GPU.
@@ -237,7 +237,8 @@ def _synthesis(name: str, vocoder: Vocoder, frames: int, batch: int, engine: str
     return Contender(name, lambda: vocoder.synthesize(mel, engine=engine), batch * frames * vocoder.contract.hop_length)
 
 
-def _imported(name: str, state: dict[str, torch.Tensor], *settings: str) -> Vocoder:
+def imported(name: str, state: dict[str, torch.Tensor], *settings: str) -> Vocoder:
+    """Ours with the weights of another project's module."""
     chosen = FORMATS[name]
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "model.pt"
