@@ -52,7 +52,7 @@ class MelMatcher:
     Args:
         contract: of the mel.
         rounds: how often everything is done; 8 are enough, after 0 the audio is what it was.
-        momentum: ``a``, at least 0 and less than 1.
+        momentum: ``a``, at least 0 and less than 1; 0 with a ceiling, beyond which no round would take anything back.
 
     Raises:
         ValueError: ``rounds`` is negative, or ``momentum`` out of its range.
@@ -76,7 +76,7 @@ class MelMatcher:
             raise ValueError(f"a momentum of {momentum} does not settle; give 0 or more, and less than 1")
         self.contract = contract
         self.rounds = rounds
-        self.momentum = momentum
+        self.momentum = momentum if contract.ceiling is None else 0.0
         self._bands: dict[torch.device, Bands] = {}
 
     def __call__(self, wav: Tensor, mel: Tensor, lengths: Tensor | None = None) -> Tensor:

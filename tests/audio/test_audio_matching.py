@@ -57,6 +57,7 @@ def plain(wav, mel, contract, rounds, momentum=MOMENTUM):
     left, right = (contract.n_fft - contract.win_length) // 2, contract.win_length
     reach = (contract.n_fft - (contract.hop_length if contract.framing == "half_hop" else 0)) // 2 - left
     samples, done = wav.shape[1], wav
+    momentum = momentum if contract.ceiling is None else 0.0  # loudness beyond it would never come back
     for turn in range(rounds):
         # (the front-end frames n_fft samples, of which the window leaves the middle)
         heard = start_of._extended(wav, None).unfold(1, contract.n_fft, contract.hop_length)[..., left : left + right]
