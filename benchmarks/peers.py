@@ -117,20 +117,8 @@ Job = tuple[str, list[Contender], list[str]]
 
 def wavenet_jobs() -> Iterator[Job]:
     """Cached sampling of a WaveNet: 20 layers of 64 channels, kernel 2, a mixture of ten logistics."""
-    from wavenet_vocoder.wavenet import WaveNet as Published  # noqa: PLC0415 - a development dependency
-
     torch.manual_seed(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        peer = Published(
-            out_channels=30,
-            **WAVENET,
-            kernel_size=2,
-            cin_channels=80,
-            scalar_input=True,
-            upsample_conditional_features=True,
-            upsample_scales=[16, 16],
-        ).eval()
+    peer = published_wavenet().eval()
     ours = imported("r9y9-wavenet", peer.state_dict(), "stacks=2")
     assert isinstance(ours, WaveNet)  # noqa: S101
     difference = _wavenet_difference(peer, ours)
@@ -155,6 +143,23 @@ def wavenet_jobs() -> Iterator[Job]:
     yield "WaveNet 20 x 64, Gaussian, all utterances together", together, _wavenet_shares(ours, 16)
     alone = [_synthesis(f"audioflow, {e}", large.fold_weight_norm(), 80, 1, e) for e in ("cpu", "cpu-int16")]
     yield "WaveNet 30 x 64, Gaussian, at 22,050 Hz", alone, []
+
+
+def published_wavenet(**changes: object) -> Any:
+    """The module of ``wavenet-vocoder`` of `WAVENET`'s sizes: kernel 2, ten logistics, a hop of 256 samples."""
+    from wavenet_vocoder.wavenet import WaveNet as Published  # noqa: PLC0415 - a development dependency
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Published(
+            out_channels=30,
+            **{**WAVENET, **changes},
+            kernel_size=2,
+            cin_channels=80,
+            scalar_input=True,
+            upsample_conditional_features=True,
+            upsample_scales=[16, 16],
+        )
 
 
 def _wavenet_difference(peer: Any, ours: WaveNet) -> float:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from audioflow.nets import gated_stack
 from audioflow.vocoders import Vocoder
-from benchmarks.peers import WAVEGLOW, WAVENET, imported
+from benchmarks.peers import WAVEGLOW, imported, published_wavenet
 from benchmarks.timing import machine
 from benchmarks.training_step import least
 
@@ -86,22 +86,10 @@ def step_of(make: Callable[[Tensor, Tensor], Pair], batch: int, frames: int) -> 
 
 def wavenets(layers: int, channels: int, wav: Tensor, mel: Tensor) -> Pair:
     """A mixture of ten logistics after a WaveNet of kernel 2, and the mixture's loss."""
-    from wavenet_vocoder.mixture import discretized_mix_logistic_loss  # noqa: PLC0415 - development dependencies
-    from wavenet_vocoder.wavenet import WaveNet  # noqa: PLC0415
+    from wavenet_vocoder.mixture import discretized_mix_logistic_loss  # noqa: PLC0415 - a development dependency
 
     sizes = {"residual_channels": channels, "gate_channels": 2 * channels, "skip_out_channels": channels}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        peer = WaveNet(
-            out_channels=30,
-            **{**WAVENET, **sizes, "layers": layers},
-            kernel_size=2,
-            dropout=0.0,
-            cin_channels=80,
-            scalar_input=True,
-            upsample_conditional_features=True,
-            upsample_scales=[16, 16],
-        )
+    peer = published_wavenet(layers=layers, dropout=0.0, **sizes)
     ours = _trained(imported("r9y9-wavenet", peer.state_dict(), "stacks=2"))
 
     def their_loss() -> Tensor:
