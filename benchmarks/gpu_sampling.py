@@ -26,7 +26,7 @@ from torch import Tensor
 
 from audioflow.audio import PRESETS
 from audioflow.evaluation.speed import measure
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.group_head import ungrouped
 from audioflow.nets.upsample import lowest_rate
 from audioflow.sampling import ENGINES, KERNEL_ENGINES
@@ -168,7 +168,7 @@ def row(vocoder: WaveNet, name: str, batch: int, steps: int, runs: int = 5) -> R
     return Row(name, batch, each, rate, rate / batch, moved, peak)
 
 
-def drawn(vocoder: WaveNet, engine: str, cond: Tensor | FrameFeatures, level: Tensor, noise: Tensor) -> Tensor:
+def drawn(vocoder: WaveNet, engine: str, cond: Conditioning, level: Tensor, noise: Tensor) -> Tensor:
     """What an engine draws ``[B, 1, T]``: audio, or excitation."""
     return ungrouped(ENGINES[engine](vocoder.network, vocoder.law, cond, level, noise, limit=vocoder.limit))
 

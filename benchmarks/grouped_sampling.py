@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from audioflow.distributions import Gaussian
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.group_head import GroupLaw
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import CPU_ENGINES, ENGINES
@@ -131,14 +131,14 @@ def model(shape: Shape) -> tuple[CausalWaveNet, GroupLaw]:
     return network.eval(), law
 
 
-def material(shape: Shape, law: GroupLaw, seconds: float) -> tuple[FrameFeatures, Tensor, Tensor]:
+def material(shape: Shape, law: GroupLaw, seconds: float) -> tuple[Conditioning, Tensor, Tensor]:
     """Conditioning at the rate of frames, level and noise of one utterance."""
     hop = HOP // shape.samples
     frames = round(seconds * RATE / HOP)
     steps = frames * hop
     position = torch.linspace(-0.5, 0.5, hop)
     weight = torch.stack([(-position).clamp(min=0), 1 - position.abs(), position.clamp(min=0)], dim=1)
-    cond = FrameFeatures(torch.randn(1, COND, frames), weight, torch.randn(1, COND, 1))
+    cond = Conditioning(torch.randn(1, COND, frames), weight, torch.randn(1, COND, 1))
     return cond, torch.zeros(1, 1, steps), torch.randn(1, law.noise_channels, steps)
 
 

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from audioflow.audio import read_audio
 from audioflow.flows import MAF
+from audioflow.nets.conditioning import Conditioning
 from audioflow.vocoders import Vocoder, load
 from audioflow.vocoders.wavenet import WaveNet
 from benchmarks.timing import machine
@@ -58,7 +59,7 @@ class Material:
     def read(cls, vocoder: WaveNet, mel: Tensor, samples: int) -> "Material":
         """Of a mel ``[1, M, F]``, from its middle."""
         given = vocoder._given(mel, None, None)
-        projected = vocoder.network.project(vocoder.upsampler(given.mel))
+        projected = vocoder.network.project(Conditioning(vocoder.upsampler(given.mel)))
         assert projected is not None  # noqa: S101
         start = (projected.shape[-1] - samples) // 2
         noise = torch.randn(1, 1, samples, generator=torch.Generator().manual_seed(0))

@@ -7,6 +7,7 @@ from typing_extensions import override
 from audioflow.distributions import Gaussian
 from audioflow.flows.base import Bijection, Direction
 from audioflow.flows.kernels import affine_inverse
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.group_head import GroupLaw, grouped, ungrouped
 from audioflow.nets.masks import full_precision, masked, wide
 from audioflow.nets.wavenet import CausalWaveNet
@@ -56,7 +57,7 @@ class CausalAffine(Bijection):
     @override
     def to_noise(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         groups = grouped(masked(x, mask), self.samples)
-        shares = self.network.shares(cond, self.speaker)
+        shares = self.network.shares(Conditioning.of_steps(cond), self.speaker)
         outputs = self.network(self.law.network_input(groups, self.level), shares, self._of_groups(mask))
         with full_precision(x):
             params = self.law.at_level(outputs, self.level)
@@ -70,7 +71,7 @@ class CausalAffine(Bijection):
             noise, valid = grouped(masked(wide(z), mask), self.samples), self._of_groups(mask)
             steps = noise.shape[-1]
             level = self.level.expand(-1, -1, steps)
-            projected = self.network.project(cond, self.speaker)
+            projected = self.network.project(Conditioning.of_steps(cond), self.speaker)
             state = self.network.init_state(z.shape[0])
             previous = z.new_zeros(z.shape[0], self.samples)
             groups, log_derivatives = [], []

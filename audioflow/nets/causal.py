@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.slots import AutoregressiveNet, Slot
 from audioflow.nets.wavenet import CausalWaveNet, StepState
 
@@ -33,7 +34,7 @@ class CausalConditioner(AutoregressiveNet[CausalState]):
 
     @override
     def forward(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        params: Tensor = self.network(x, self.network.shares(cond), mask)
+        params: Tensor = self.network(x, self.network.shares(Conditioning.of_steps(cond)), mask)
         return params
 
     @override
@@ -42,7 +43,7 @@ class CausalConditioner(AutoregressiveNet[CausalState]):
 
     @override
     def init_state(self, z: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> CausalState:
-        projected = self.network.project(cond)
+        projected = self.network.project(Conditioning.of_steps(cond))
         # Cut apart once: the gradient of a slice is as large as the whole.
         shares = () if projected is None else projected.unbind(dim=-1)
         return CausalState(self.network.init_state(z.shape[0]), shares, torch.zeros_like(z[..., 0]))

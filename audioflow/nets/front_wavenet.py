@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.gated_stack import GatedStack, dilation_cycle
 from audioflow.nets.masked_convolution import MaskedConv1d, start_at_zero
 from audioflow.nets.masks import full_precision, masked, wide
@@ -65,7 +66,7 @@ class FrontWaveNet(nn.Module):
 
     def forward(self, x: Tensor, cond: Tensor | None, mask: Tensor | None = None) -> Tensor:
         """``x [B, in, T]``, ``cond [B, M, T]`` -> ``[B, out, T]``; first and last layer in float32 under autocast."""
-        shares = self.stack.shares(None if cond is None else cond[:, self.seen])
+        shares = self.stack.shares(Conditioning.of_steps(None if cond is None else cond[:, self.seen]))
         if self.stack.runs_by_rows(wide(x), shares):
             with full_precision(x):
                 h = masked(channels_of(functional.relu(convolved(self.front, rows_of(wide(x))))), mask)

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.kept import Kept
 from audioflow.nets.masked_convolution import MaskedConv1d, bias_of
 from audioflow.nets.masks import full_precision, masked, wide
-from audioflow.nets.pointwise import conv1x1
 from audioflow.nets.rows import channels_of, rows_of
 from audioflow.nets.sight import Sight
 from audioflow.nets.weight_norm import joined_weights
@@ -134,9 +133,7 @@ class Shares(Iterator[Tensor | None]):
         speaker: embeddings.
     """
 
-    def __init__(
-        self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None, made: Iterator[Tensor | None]
-    ) -> None:
+    def __init__(self, cond: Conditioning | None, speaker: Tensor | None, made: Iterator[Tensor | None]) -> None:
         self.cond, self.speaker = cond, speaker
         self._made = made
 
@@ -222,18 +219,18 @@ class GatedStack(nn.Module):
         """Steps that are seen before the current one (where both sides are seen, half of them lie after it)."""
         return sum(max(c.offsets) - min(c.offsets) for c in self.convolutions)  # type: ignore[arg-type,union-attr,misc]
 
-    def project(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None = None) -> Tensor | None:
-        """Conditioning of all layers: ``cond [B, M, T]``, ``speaker [B, S]`` -> ``[B, 2 * gate_channels * L, T]``."""
+    def project(self, cond: Conditioning | None, speaker: Tensor | None = None) -> Tensor | None:
+        """Conditioning of all layers, and ``speaker [B, S]``: ``[B, 2 * gate_channels * L, T]``."""
         return next(self._cut(cond, speaker, 1))
 
-    def shares(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None = None) -> Shares:
+    def shares(self, cond: Conditioning | None, speaker: Tensor | None = None) -> Shares:
         """The same layer by layer, ``[B, 2 * gate_channels, T]`` each: a long signal needs memory for one at a time.
 
         Features at the frame rate are multiplied there, and interpolated afterwards.
         """
         return Shares(cond, speaker, self._cut(cond, speaker, len(self.dilations)))
 
-    def _cut(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None, parts: int) -> Iterator[Tensor | None]:
+    def _cut(self, cond: Conditioning | None, speaker: Tensor | None, parts: int) -> Iterator[Tensor | None]:
         """What mel and speaker add to the gates of all layers, in so many parts one after another."""
         voices: Sequence[Tensor | None] = [None] * parts
         if self.speaker is not None and speaker is not None:
@@ -243,11 +240,7 @@ class GatedStack(nn.Module):
             return
         weights, biases = self.condition.weight.chunk(parts), bias_of(self.condition).chunk(parts)
         for voice, weight, bias in zip(voices, weights, biases, strict=True):
-            if isinstance(cond, FrameFeatures):
-                yield cond.projected(weight, bias if voice is None else voice + bias[:, None])
-            else:
-                projected = conv1x1(cond, weight, bias)
-                yield projected if voice is None else projected + voice
+            yield cond.projected(weight, bias, voice)
 
     def fuses(self, x: Tensor, projected: Tensor | Iterable[Tensor | None] | None) -> bool:
         """Whether :meth:`forward` takes two kernels a layer: on a GPU, under autocast to bfloat16, without gradients.
@@ -268,7 +261,7 @@ class GatedStack(nn.Module):
             return False
         if projected.cond is None or self.condition is None:
             return self.condition is None
-        return _steps_of(projected.cond) == x.shape[-1]
+        return projected.cond.steps == x.shape[-1]
 
     def runs_by_rows(self, x: Tensor, projected: Tensor | Iterable[Tensor | None] | None) -> bool:
         """Whether :meth:`forward` takes the compiled stack of a CPU, see :mod:`audioflow.compiled.cpu_stack`.
@@ -304,8 +297,7 @@ class GatedStack(nn.Module):
         cond = projected.cond
         if cond is None or self.condition is None:
             return True
-        told = cond.frames if isinstance(cond, FrameFeatures) else cond
-        return _steps_of(cond) == x.shape[-1] and len(told) == len(x)
+        return cond.steps == x.shape[-1] and len(cond.features) == len(x)
 
     def _run_by_rows(self, x: Tensor, shares: Shares | None, mask: Tensor | None) -> Tensor:
         room = _row_stack()
@@ -326,24 +318,24 @@ class GatedStack(nn.Module):
         if self.condition is not None and shares is not None and shares.cond is not None:
             cond, matrix = shares.cond, self.condition.weight[..., 0]
             steady = steady + bias_of(self.condition)
-            if isinstance(cond, FrameFeatures):
-                frames = functional.linear(rows_of(functional.pad(wide(cond.frames), (1, 1))), matrix)
-                weight = wide(cond.weight)
-                if cond.steady is not None:
-                    steady = steady + functional.linear(wide(cond.steady)[..., 0], matrix)
-                matrix = None
+            if cond.interpolation is None:
+                features = rows_of(wide(cond.features))
             else:
-                features = rows_of(wide(cond))
+                frames = functional.linear(rows_of(functional.pad(wide(cond.features), (1, 1))), matrix)
+                weight = wide(cond.interpolation)
+                if cond.time_invariant is not None:
+                    steady = steady + functional.linear(wide(cond.time_invariant)[..., 0], matrix)
+                matrix = None
         if self.speaker is not None and shares is not None and shares.speaker is not None:
             steady = steady + functional.linear(wide(shares.speaker), self.speaker.weight[..., 0])
         return _row_stack().Told(steady.expand(batch, -1), frames, weight, features, matrix)
 
     def _run_fused(self, x: Tensor, projected: Any, mask: Tensor | None) -> Tensor:
         room = _fused_stack()
-        cond = None if projected is None or self.condition is None else projected.cond
-        if isinstance(cond, FrameFeatures):
+        cond = None
+        if projected is not None and self.condition is not None and projected.cond is not None:
             # At the rate of samples they are fewer than what each layer makes of them.
-            cond = cond.samples()
+            cond = projected.cond.samples()
         with torch.autocast(x.device.type, enabled=False):
             weights = _FUSED.of(self, lambda: self.fused_weights(torch.bfloat16))
             result: Tensor = room.run(weights, x, cond, mask, self.residual_scale)
@@ -398,10 +390,6 @@ class GatedStack(nn.Module):
             skips = skip if skips is None else skips + skip
         assert skips is not None  # noqa: S101  (a stack has at least one layer)
         return masked(skips, mask)
-
-
-def _steps_of(cond: Tensor | FrameFeatures) -> int:
-    return cond.frames.shape[-1] * len(cond.weight) if isinstance(cond, FrameFeatures) else cond.shape[-1]
 
 
 _FUSED: Kept[Any] = Kept()

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.gated_stack import GatedStack, dilation_cycle
 from audioflow.nets.masked_convolution import MaskedConv1d, bias_of, start_at_zero
 from audioflow.nets.masks import full_precision, masked, wide
@@ -113,7 +114,7 @@ class MaskedWaveNet(ChannelNet[MaskedState]):
 
     @override
     def forward(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        shares = self.stack.shares(cond)
+        shares = self.stack.shares(Conditioning.of_steps(cond))
         if self.stack.runs_by_rows(wide(x), shares):
             with full_precision(x):
                 h = masked(channels_of(convolved(self.start, rows_of(wide(x)))), mask)
@@ -131,7 +132,7 @@ class MaskedWaveNet(ChannelNet[MaskedState]):
         return MaskedState(
             position=0,
             mask=mask,
-            projected=stack.project(cond),
+            projected=stack.project(Conditioning.of_steps(cond)),
             weights=MaskedWeights(
                 start=(self.start.weight[:, self.order], bias_of(self.start)),
                 convolutions=[(c.weight, bias_of(c)) for c in stack.convolutions],  # type: ignore[misc,arg-type]

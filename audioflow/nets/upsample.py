@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from audioflow.audio import MelContract
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
 from audioflow.nets.upsample_published import StretchUpsampler, TransposedUpsampler2d
 
@@ -110,7 +110,7 @@ class InterpolatingUpsampler(nn.Module):
         """Frames needed on each side of a frame for its samples to be exact."""
         return self.context + 1
 
-    def frame_features(self, mel: Tensor, mask: Tensor | None = None, steady: Tensor | None = None) -> FrameFeatures:
+    def frame_features(self, mel: Tensor, mask: Tensor | None = None, steady: Tensor | None = None) -> Conditioning:
         """The same features before the interpolation, for 1x1 convolutions that come after it.
 
         Args:
@@ -121,7 +121,7 @@ class InterpolatingUpsampler(nn.Module):
         features = self.frames(masked(mel, mask))
         if self.mixed is not None:
             features = self.mixed(torch.relu(features))
-        return FrameFeatures(masked(features, mask), self.weight, steady)
+        return Conditioning(masked(features, mask), self.weight, steady)
 
     def forward(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
         """``mel [B, M, F]``, frame mask ``[B, 1, F]`` -> ``cond [B, cond_channels, F * hop_length]``."""
@@ -163,7 +163,7 @@ class TransposedUpsampler(nn.Module):
 
 def lowest_rate(
     upsampler: Upsampler, mel: Tensor, mask: Tensor | None = None, steady: Tensor | None = None
-) -> Tensor | FrameFeatures:
+) -> Conditioning:
     """Features at the lowest rate at which 1x1 convolutions may act on them: the frames' where that is exact.
 
     Args:
@@ -175,7 +175,7 @@ def lowest_rate(
     if isinstance(upsampler, InterpolatingUpsampler):
         return upsampler.frame_features(mel, mask, steady)
     cond = upsampler(mel, mask)
-    return cond if steady is None else cond + steady
+    return Conditioning(cond if steady is None else cond + steady)
 
 
 def make_upsampler(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.gated_stack import GatedStack, dilation_cycle
 from audioflow.nets.masked_convolution import MaskedConv1d, bias_of, start_at_zero
 from audioflow.nets.masks import full_precision, masked, wide
@@ -60,8 +60,12 @@ class WaveNetConditioner(nn.Module):
         """Steps seen on each side."""
         return self.stack.context // 2
 
-    def forward(self, x: Tensor, cond: Tensor | FrameFeatures | None, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, cond: Tensor | None, mask: Tensor | None = None) -> Tensor:
         """``x [B, in, T]``, ``cond [B, M, T]`` -> ``[B, out, T]``; first and last layer in float32 under autocast."""
+        return self.conditioned(x, Conditioning.of_steps(cond), mask)
+
+    def conditioned(self, x: Tensor, cond: Conditioning | None, mask: Tensor | None = None) -> Tensor:
+        """:meth:`forward` with conditioning at the lowest rate."""
         shares = self.stack.shares(cond)
         by_steps, by_rows = self.stack.fuses(x, shares), self.stack.runs_by_rows(wide(x), shares)
         with full_precision(x):
@@ -207,11 +211,11 @@ class CausalWaveNet(nn.Module):
             front_relu=settings["front_relu"],
         )
 
-    def project(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None = None) -> Tensor | None:
+    def project(self, cond: Conditioning | None, speaker: Tensor | None = None) -> Tensor | None:
         """See :meth:`GatedStack.project`."""
         return self.stack.project(cond, speaker)
 
-    def shares(self, cond: Tensor | FrameFeatures | None, speaker: Tensor | None = None) -> Iterator[Tensor | None]:
+    def shares(self, cond: Conditioning | None, speaker: Tensor | None = None) -> Iterator[Tensor | None]:
         """See :meth:`GatedStack.shares`."""
         return self.stack.shares(cond, speaker)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from audioflow.distributions import OutputLaw
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.wavenet import CausalWaveNet
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Engine(Protocol):
         self,
         network: CausalWaveNet,
         law: OutputLaw,
-        cond: Tensor | FrameFeatures,
+        cond: Conditioning,
         level: Tensor,
         noise: Tensor,
         *,
@@ -54,7 +54,7 @@ class Engine(Protocol):
         Args:
             network: gives what the law needs for each step.
             law: of a step's sample, or of a group of ``S`` samples.
-            cond: conditioning features ``[B, M, T]``, or what they are interpolated from.
+            cond: of ``T`` steps.
             level: log standard deviation of the speech, ``[B, 1, T]``, see :class:`audioflow.nets.level.MelLevel`.
             noise: standard normal, ``[B, N, T]``.
             speaker: embeddings ``[B, S]``.
@@ -73,7 +73,7 @@ class Engine(Protocol):
 def sample_naive(
     network: CausalWaveNet,
     law: OutputLaw,
-    cond: Tensor | FrameFeatures,
+    cond: Conditioning,
     level: Tensor,
     noise: Tensor,
     *,
@@ -86,13 +86,13 @@ def sample_naive(
     """Recompute the receptive field for every sample."""
     check_groups(law, preemphasis)
     batch, _, steps = noise.shape
-    cond, level = _samples(cond), level.expand(batch, -1, steps)
+    features, level = cond.samples(), level.expand(batch, -1, steps)
     x, before = noise.new_zeros(batch, law.sample_channels, steps), noise.new_zeros(batch, law.sample_channels, 1)
     emphasized = torch.zeros_like(x)
     for t in range(steps):
         # The step itself, and the past that reaches it.
         start = max(0, t - network.receptive_field)
-        projected = network.project(cond[..., start : t + 1], speaker)
+        projected = network.project(Conditioning(features[..., start : t + 1]), speaker)
         outputs = network(law.network_input(emphasized[..., start : t + 1], level[..., start : t + 1]), projected)
         params = law.at_level(outputs[..., -1:], level[..., t : t + 1])
         drawn = law.sample(params, noise[..., t : t + 1], temperature)
@@ -107,7 +107,7 @@ def sample_naive(
 def sample_cached(
     network: CausalWaveNet,
     law: OutputLaw,
-    cond: Tensor | FrameFeatures,
+    cond: Conditioning,
     level: Tensor,
     noise: Tensor,
     *,
@@ -141,27 +141,26 @@ def sample_cached(
 
 
 def projected_blocks(
-    network: CausalWaveNet, cond: Tensor | FrameFeatures | None, speaker: Tensor | None, steps: int
+    network: CausalWaveNet, cond: Conditioning | None, speaker: Tensor | None, steps: int
 ) -> Iterator[tuple[int, int, Tensor | None]]:
     """Stretches of steps, from ... to before, and the conditioning of all layers there, ``[B, R, stop - start]``.
 
     Args:
         network: projects.
-        cond: at the rate of samples or of frames.
+        cond: of these steps, or ``None``.
         speaker: embeddings.
         steps: in all.
     """
-    hop = cond.weight.shape[0] if isinstance(cond, FrameFeatures) else 1
+    hop = 1 if cond is None else cond.hop
     count = max(1, BLOCK // hop)
     for start in range(0, steps, count * hop):
         stop = min(start + count * hop, steps)
-        if isinstance(cond, FrameFeatures):
-            whole = network.project(cond.cut(start // hop, start // hop + count), speaker)
-            # What is before the first frame, and after the last, belongs to other stretches.
-            yield start, stop, whole if whole is None else whole[..., hop : hop + stop - start]
-        else:
-            own = None if cond is None else cond[..., start:stop]
-            yield start, stop, network.project(own, speaker)
+        if cond is None:
+            yield start, stop, network.project(None, speaker)
+            continue
+        whole = network.project(cond.cut(start // hop, start // hop + count), speaker)
+        # What is before the first frame, and after the last, belongs to other stretches.
+        yield start, stop, whole if whole is None else whole[..., hop : hop + stop - start]
 
 
 def sample_and_audio(drawn: Tensor, predicted: Tensor, limit: float) -> tuple[Tensor, Tensor]:
@@ -179,10 +178,6 @@ def check_groups(law: OutputLaw, preemphasis: float) -> None:
     """
     if law.sample_channels > 1 and preemphasis:
         raise ValueError(f"groups of samples are made without preemphasis, which is {preemphasis} here")
-
-
-def _samples(cond: Tensor | FrameFeatures) -> Tensor:
-    return cond.samples() if isinstance(cond, FrameFeatures) else cond
 
 
 def _compiled(precision: Precision, network: CausalWaveNet, law: OutputLaw, *args: Any, **options: Any) -> Tensor:
@@ -221,16 +216,14 @@ def _graph(*args: Any, **options: Any) -> Tensor:
 class Sampler(Protocol):
     """An engine that remembers where it is, so that an utterance can be made stretch by stretch."""
 
-    def draw(
-        self, cond: Tensor | FrameFeatures | None, level: Tensor, noise: Tensor, first: int = 0
-    ) -> Iterator[Tensor]:
+    def draw(self, cond: Conditioning | None, level: Tensor, noise: Tensor, first: int = 0) -> Iterator[Tensor]:
         """The next samples ``[B, n]`` in order of time, as many for each step of noise as the law draws.
 
         Args:
-            cond: conditioning of these steps. Features of frames may hold more on either side, for the interpolation.
+            cond: conditioning of these steps. Where it is interpolated there may be more frames on either side.
             level: log standard deviation, ``[B, 1, T]``.
             noise: ``[B, N, T]``.
-            first: the frame, or sample, of ``cond`` that the first step is in.
+            first: the frame of ``cond`` that the first step is in.
         """
         ...
 

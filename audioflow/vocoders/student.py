@@ -15,7 +15,7 @@ from audioflow.flows.front import Around
 from audioflow.flows.kernels import Affine
 from audioflow.flows.reshape import reversed_in_time
 from audioflow.nets.causal import CausalConditioner
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
 from audioflow.nets.upsample import UpsamplerName, lowest_rate
 from audioflow.nets.wavenet import CausalWaveNet, WaveNetConditioner
@@ -213,21 +213,21 @@ class Student(FlowVocoder):
             x = made
         return wide(self._clean(x, cond, mask)) * torch.exp(given.level)
 
-    def _features(self, given: Given) -> Tensor | FrameFeatures:
+    def _features(self, given: Given) -> Conditioning:
         """Conditioning at the lowest rate."""
         steady = None if self.voice is None or given.speaker is None else self.voice(given.speaker)[..., None]
         return lowest_rate(self.upsampler, given.mel, given.frame_mask, steady)
 
-    def _clean(self, x: Tensor, cond: Tensor | FrameFeatures, mask: Tensor | None = None) -> Tensor:
+    def _clean(self, x: Tensor, cond: Conditioning, mask: Tensor | None = None) -> Tensor:
         """What is heard of the flows' audio ``[B, 1, T]``."""
         if self.denoiser is None:
             return x
-        correction = self.denoiser(x, cond, mask)
+        correction = self.denoiser.conditioned(x, cond, mask)
         with full_precision(x):
             return wide(x) + wide(correction)
 
     def _flows(
-        self, x: Tensor, cond: Tensor | FrameFeatures, mask: Tensor | None = None, hidden: list[Tensor] | None = None
+        self, x: Tensor, cond: Conditioning, mask: Tensor | None = None, hidden: list[Tensor] | None = None
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The flows one after another, from noise to speech of loudness one: what each makes, its shift and log-scale.
 
@@ -245,8 +245,8 @@ class Student(FlowVocoder):
             if self.keeps_order or number % 2 == 0:
                 params = network(x, network.shares(cond), mask, kept)
             else:
-                told = reversed_in_time(cond.samples() if isinstance(cond, FrameFeatures) else cond, mask)
-                params = network(reversed_in_time(x, mask), network.shares(told), mask, kept)
+                backwards = Conditioning(reversed_in_time(cond.samples(), mask))
+                params = network(reversed_in_time(x, mask), network.shares(backwards), mask, kept)
                 params = reversed_in_time(params, mask)
             with full_precision(x):
                 shift, log_factor = self.kernel.shift_and_log_scale(wide(params))

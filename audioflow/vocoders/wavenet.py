@@ -20,7 +20,6 @@ from audioflow.distributions import (
 )
 from audioflow.flows import Bijection, CausalAffine, Chain, Preemphasis
 from audioflow.flows.front import Around
-from audioflow.nets.frame_features import FrameFeatures
 from audioflow.nets.group_head import GroupLaw, grouped, ungrouped
 from audioflow.nets.masks import full_precision, masked, repeat_mask, wide
 from audioflow.nets.upsample import UpsamplerName, lowest_rate, make_upsampler
@@ -247,9 +246,8 @@ class WaveNet(Vocoder):
             given = self._given(source.cut(first, last), None, None)
             steps = slice((start - first) * hop, (stop - first) * hop)
             cond = lowest_rate(self.upsampler, given.mel)
-            at = start - first if isinstance(cond, FrameFeatures) else steps.start
             noise = job.noise.cut(start * hop, stop * hop)
-            for made in sampler.draw(cond, given.level[..., steps], noise, at):
+            for made in sampler.draw(cond, given.level[..., steps], noise, steps.start // cond.hop):
                 yield made[:, None]
                 if progress is not None:
                     progress(made.shape[1])

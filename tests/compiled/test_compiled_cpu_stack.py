@@ -9,7 +9,7 @@ from laws.models import perturb
 
 from audioflow.compiled import cpu_stack
 from audioflow.nets import gated_stack
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.front_wavenet import FrontWaveNet
 from audioflow.nets.gated_stack import GatedStack
 from audioflow.nets.masked_wavenet import MaskedWaveNet
@@ -65,9 +65,9 @@ class Case:
         frames = inputs["frames"], inputs["weight"]
         cond = {
             "none": lambda: None,
-            "steps": lambda: inputs["steps"],
-            "frames": lambda: FrameFeatures(*frames),
-            "frames and something steady": lambda: FrameFeatures(*frames, inputs["steady"]),
+            "steps": lambda: Conditioning(inputs["steps"]),
+            "frames": lambda: Conditioning(*frames),
+            "frames and something steady": lambda: Conditioning(*frames, inputs["steady"]),
         }[self.cond]()
         return stack.shares(cond, inputs["speaker"] if self.voiced else None)
 
@@ -130,7 +130,8 @@ def test_networks_use_it(name, autocast, monkeypatch):
     def made(net, dtype, autocast=False):
         given, told = (x * mask).to(dtype, copy=True).requires_grad_(), cond.to(dtype)
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            result = net(given, net.shares(told) if isinstance(net, CausalWaveNet) else told, mask.to(dtype))
+            causal = isinstance(net, CausalWaveNet)
+            result = net(given, net.shares(Conditioning(told)) if causal else told, mask.to(dtype))
         result.square().sum().backward()
         grads = {key: parameter.grad for key, parameter in net.named_parameters()}
         return {"result": result.detach(), "x": given.grad, **grads}
@@ -172,7 +173,7 @@ def test_gradients_of_gradients_are_those_of_the_plain_stack(stack, monkeypatch)
     def made(by_rows):
         monkeypatch.setattr(gated_stack, "BY_ROWS", by_rows)
         x = torch.linspace(-1, 1, 2 * 16 * 12).view(2, 16, 12).requires_grad_()
-        (grad,) = torch.autograd.grad((stack(x, stack.shares(cond)) * probe).sum(), x, create_graph=True)
+        (grad,) = torch.autograd.grad((stack(x, stack.shares(Conditioning(cond))) * probe).sum(), x, create_graph=True)
         stack.zero_grad()
         grad.square().sum().backward()
         return {"x": x.grad, **{name: parameter.grad for name, parameter in stack.named_parameters()}}
@@ -187,14 +188,14 @@ def test_gradients_of_gradients_are_those_of_the_plain_stack(stack, monkeypatch)
 def test_frozen_weights_get_no_gradient_but_pass_it_on(stack):
     stack.requires_grad_(False)
     x = torch.randn(2, 16, 12, requires_grad=True)
-    stack(x, stack.shares(torch.randn(2, 5, 12))).sum().backward()
+    stack(x, stack.shares(Conditioning(torch.randn(2, 5, 12)))).sum().backward()
     assert x.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in stack.parameters())
 
 
 def test_the_way_back_can_be_gone_twice(stack):
     x = torch.randn(2, 16, 12, requires_grad=True)
-    result = stack(x, stack.shares(torch.randn(2, 5, 12))).sum()
+    result = stack(x, stack.shares(Conditioning(torch.randn(2, 5, 12)))).sum()
     first, second = (torch.autograd.grad(result, x, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(first, second)
 
@@ -204,47 +205,48 @@ def test_what_is_given_is_not_written_to_and_what_is_no_number_is_passed_on(stac
     rows = torch.randn(12, 2, 16)
     x, cond = rows.permute(1, 2, 0), torch.randn(2, 5, 12)
     kept = x.clone()
-    assert stack(x, stack.shares(cond)).isfinite().all()
+    assert stack(x, stack.shares(Conditioning(cond))).isfinite().all()
     assert torch.equal(x, kept)
     x[0, 3, 11] = torch.nan
-    made = stack(x, stack.shares(cond))
+    made = stack(x, stack.shares(Conditioning(cond)))
     assert made[0, :, 11].isnan().all()
     assert made[1].isfinite().all()
-    assert stack(x[1:] * 1e30, stack.shares(cond[1:])).isfinite().all(), "gates saturate"
+    assert stack(x[1:] * 1e30, stack.shares(Conditioning(cond[1:]))).isfinite().all(), "gates saturate"
 
 
 def test_what_it_does_not_know_goes_the_plain_way(stack, monkeypatch):
     x, cond = torch.randn(2, 16, 12), torch.randn(2, 5, 12)
-    assert stack.runs_by_rows(x, stack.shares(cond))
+    assert stack.runs_by_rows(x, stack.shares(Conditioning(cond)))
     assert stack.runs_by_rows(x, None)
-    assert not stack.runs_by_rows(x, stack.project(cond))
-    assert not stack.runs_by_rows(x, list(stack.shares(cond)))
-    assert not stack.runs_by_rows(x, stack.shares(cond[..., :1]))
-    assert not stack.runs_by_rows(x, stack.shares(cond[:1]))
-    assert not stack.runs_by_rows(x.double(), stack.shares(cond))
-    assert not stack.runs_by_rows(x[..., :0], stack.shares(cond[..., :0]))
+    assert not stack.runs_by_rows(x, stack.project(Conditioning(cond)))
+    assert not stack.runs_by_rows(x, list(stack.shares(Conditioning(cond))))
+    assert not stack.runs_by_rows(x, stack.shares(Conditioning(cond[..., :1])))
+    assert not stack.runs_by_rows(x, stack.shares(Conditioning(cond[:1])))
+    assert not stack.runs_by_rows(x.double(), stack.shares(Conditioning(cond)))
+    assert not stack.runs_by_rows(x[..., :0], stack.shares(Conditioning(cond[..., :0])))
     assert not GatedStack(8, 16, 5, [1], 2, sight="past").runs_by_rows(x, None), "too narrow"
     with torch.autocast("cpu", torch.bfloat16):
-        assert stack.runs_by_rows(x, stack.shares(cond))
+        assert stack.runs_by_rows(x, stack.shares(Conditioning(cond)))
         with torch.no_grad():
-            assert not stack.runs_by_rows(x, stack.shares(cond)), "synthesis in bfloat16 is asked for by its name"
+            shares = stack.shares(Conditioning(cond))
+            assert not stack.runs_by_rows(x, shares), "synthesis in bfloat16 is asked for by its name"
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
-        assert stack.runs_by_rows(x, stack.shares(cond))
+        assert stack.runs_by_rows(x, stack.shares(Conditioning(cond)))
         assert not GatedStack(128, 16, 5, [1], 2, sight="past").runs_by_rows(torch.randn(2, 128, 12), None)
     monkeypatch.setattr(cpu_stack, "run", None)
     hidden = []
-    assert stack(x, stack.shares(cond), hidden=hidden).shape == (2, 16, 12)
+    assert stack(x, stack.shares(Conditioning(cond)), hidden=hidden).shape == (2, 16, 12)
     assert len(hidden) == 3
 
 
 def test_it_can_be_compiled_traced_and_transformed(stack, monkeypatch):
     x, cond = torch.randn(2, 16, 12), torch.randn(2, 5, 12)
     with torch.no_grad():
-        wanted = stack(x, stack.shares(cond))
+        wanted = stack(x, stack.shares(Conditioning(cond)))
     monkeypatch.setattr(cpu_stack, "run", None)
 
     def function(x, cond):
-        return stack(x, stack.shares(cond))
+        return stack(x, stack.shares(Conditioning(cond)))
 
     torch.compiler.reset()
     compiled = torch.compile(function, fullgraph=True, backend="aot_eager")

@@ -7,7 +7,7 @@ import torch
 from laws.models import perturb
 
 from audioflow.nets import gated_stack
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.front_wavenet import FrontWaveNet
 from audioflow.nets.gated_stack import GatedStack
 from audioflow.nets.kept import Kept
@@ -53,7 +53,7 @@ def mask_of(lengths, steps):
 def plain(stack, x, cond, mask=None):
     """In float64."""
     exact = copy.deepcopy(stack).double()
-    shares = exact.shares(None if cond is None else cond.double())
+    shares = exact.shares(None if cond is None else Conditioning(cond.double()))
     return exact(x.double(), shares, None if mask is None else mask.double())
 
 
@@ -166,16 +166,21 @@ def test_networks_use_it(name, features, always_fused):
     torch.manual_seed(0)
     network = perturb(NETWORKS[name](), 0.1).to(DEVICE)
     x = torch.randn(2, 1 if name == "causal" else 4, 40, device=DEVICE)
-    cond = torch.randn(2, 6, 40, device=DEVICE)
+    steps = torch.randn(2, 6, 40, device=DEVICE)
+    cond = Conditioning(steps)
     if features == "frames":
-        cond = FrameFeatures(cond[..., :5], interpolation_weights(8).to(DEVICE), cond[..., :1])
+        cond = Conditioning(steps[..., :5], interpolation_weights(8).to(DEVICE), steps[..., :1])
     mask = mask_of([40, 23], 40)
-    told = (network.shares(cond) if name == "causal" else cond), mask
-    made = network(x * mask, *told)
+
+    def outputs():
+        if name == "causal":
+            return network(x * mask, network.shares(cond), mask)
+        return network(x * mask, steps, mask) if features == "steps" else network.conditioned(x * mask, cond, mask)
+
+    made = outputs()
     with torch.autocast(DEVICE, enabled=False), pytest.MonkeyPatch.context() as patch:
         patch.setattr(GatedStack, "fuses", lambda *_: False)
-        told = (network.shares(cond) if name == "causal" else cond), mask
-        wanted = network(x * mask, *told)
+        wanted = outputs()
     assert error(made, wanted.double()) < 2 * always_fused
 
 
@@ -184,17 +189,17 @@ def test_what_it_does_not_know_goes_the_plain_way():
     stack = a_stack(speaker_channels=3)
     x, cond = material(stack)
     speaker = torch.randn(2, 3, device=DEVICE)
-    assert stack._can_fuse(x, stack.shares(cond))
-    assert not stack._can_fuse(x, stack.shares(cond, speaker))
-    assert not stack._can_fuse(x, stack.shares(cond[..., :1]))
-    assert not stack._can_fuse(x, stack.project(cond))
+    assert stack._can_fuse(x, stack.shares(Conditioning(cond)))
+    assert not stack._can_fuse(x, stack.shares(Conditioning(cond), speaker))
+    assert not stack._can_fuse(x, stack.shares(Conditioning(cond[..., :1])))
+    assert not stack._can_fuse(x, stack.project(Conditioning(cond)))
     assert not stack._can_fuse(x, None)
-    assert not stack.fuses(x, stack.shares(cond)), "no autocast"
+    assert not stack.fuses(x, stack.shares(Conditioning(cond))), "no autocast"
     with torch.autocast(DEVICE, torch.bfloat16):
-        assert stack.fuses(x, stack.shares(cond)) == CUDA
+        assert stack.fuses(x, stack.shares(Conditioning(cond))) == CUDA
         with torch.enable_grad():
-            assert not stack.fuses(x, stack.shares(cond))
-    assert list(stack.shares(cond))[1].shape == (2, 80, 77)
+            assert not stack.fuses(x, stack.shares(Conditioning(cond)))
+    assert list(stack.shares(Conditioning(cond)))[1].shape == (2, 80, 77)
 
 
 @torch.no_grad()

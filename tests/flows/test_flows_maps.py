@@ -8,6 +8,7 @@ from audioflow.distributions import Gaussian
 from audioflow.flows import CausalAffine, Chain, FactorOut, Invert, InvertibleConv1x1, Permutation, Squeezed
 from audioflow.flows.kernels import affine, affine_inverse, soft_clip
 from audioflow.flows.reshape import squeeze, unsqueeze
+from audioflow.nets.conditioning import Conditioning
 
 
 def test_squeeze_is_the_picture_in_its_docstring():
@@ -53,7 +54,7 @@ def test_causal_map_is_its_loop_of_whole_passes():
         x = torch.zeros_like(z)
         with torch.no_grad():
             for t in range(15):
-                params = flow.network(x, flow.network.project(cond))[..., t]
+                params = flow.network(x, flow.network.project(Conditioning(cond)))[..., t]
                 log_scale = -11.5 + torch.nn.functional.softplus(params[:, 1:] + 11.5)
                 x[..., t] = z[..., t] * log_scale.exp() + params[:, :1]
         torch.testing.assert_close(flow.to_data(z, cond)[0], x, atol=1e-10, rtol=1e-10)

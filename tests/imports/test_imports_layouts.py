@@ -18,6 +18,7 @@ from audioflow.audio import PRESETS
 from audioflow.errors import CheckpointError, OptionError
 from audioflow.flows.reshape import squeeze
 from audioflow.imports import FORMATS, read_checkpoint, read_settings
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.row_order import row_orders
 from audioflow.sampling import batch_noise
 from audioflow.vocoders import load
@@ -61,7 +62,9 @@ def test_a_clarinet_teacher_scores_alike(tmp_path):
     theirs = teacher_outputs(state, wav, mel)
     cond = vocoder.upsampler(vocoder.normalizer(mel))
     torch.testing.assert_close(cond, two_transposed(state, mel), **CLOSE)
-    torch.testing.assert_close(vocoder.network(wav[:, None], vocoder.network.shares(cond)), theirs, **CLOSE)
+    torch.testing.assert_close(
+        vocoder.network(wav[:, None], vocoder.network.shares(Conditioning(cond))), theirs, **CLOSE
+    )
     torch.testing.assert_close(vocoder.log_prob(wav, mel), gaussian(wav[:, None], *theirs.chunk(2, dim=1)), **CLOSE)
     assert converted.layout == "teacher"
     assert vocoder.contract == PRESETS["clarinet-22k"]

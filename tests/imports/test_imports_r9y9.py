@@ -14,6 +14,7 @@ from torch.nn import functional
 from audioflow.audio import PRESETS, quantize
 from audioflow.errors import CheckpointError, OptionError
 from audioflow.imports import FORMATS, read_checkpoint, read_settings
+from audioflow.nets.conditioning import Conditioning
 
 theirs = pytest.importorskip("wavenet_vocoder.wavenet", reason="pip install --no-deps wavenet-vocoder==0.1.1")
 mixture = pytest.importorskip("wavenet_vocoder.mixture")
@@ -53,7 +54,7 @@ def material(frames=2, batch=2):
 def outputs(vocoder, wav, mel, speaker=None):
     """What our network says of each sample, in the terms of its law."""
     given = vocoder._given(mel, None, speaker)
-    shares = vocoder.network.shares(vocoder.upsampler(given.mel), given.speaker)
+    shares = vocoder.network.shares(Conditioning(vocoder.upsampler(given.mel)), given.speaker)
     raw = vocoder.network(vocoder.law.network_input(wav[:, None], given.level), shares)
     return vocoder.law.at_level(raw, given.level)
 

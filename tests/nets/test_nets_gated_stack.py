@@ -4,6 +4,7 @@ import pytest
 import torch
 from laws.models import perturb
 
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.gated_stack import GatedStack, dilation_cycle
 
 
@@ -57,7 +58,7 @@ def test_the_stack_is_its_equations(kernel_size, sight, gate_channels):
     perturb(stack)
     x, cond = torch.randn(2, 3, 12, dtype=torch.float64), torch.randn(2, 2, 12, dtype=torch.float64)
     speaker = torch.randn(2, 2, dtype=torch.float64)
-    actual = stack(x, stack.project(cond, speaker))
+    actual = stack(x, stack.project(Conditioning(cond), speaker))
     torch.testing.assert_close(actual, written_out(stack, x, cond, speaker, sight == "past"), atol=1e-12, rtol=1e-12)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from laws.models import perturb
 
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.wavenet import CausalWaveNet, WaveNetConditioner
 
 STEPS = 48
@@ -36,7 +37,7 @@ def inputs(channels=2):
 @pytest.mark.parametrize(("kernel_size", "front_kernel_size"), [(2, 1), (3, 1), (2, 3), (3, 2)])
 def test_causal_net_sees_its_receptive_field_and_not_the_present(kernel_size, front_kernel_size):
     net = causal(kernel_size, front_kernel_size)
-    projected = net.project(inputs()).detach()
+    projected = net.project(Conditioning(inputs())).detach()
     reach = net.receptive_field
     assert reach == (kernel_size - 1) * (1 + 2 + 1 + 2) + front_kernel_size
     for step in (0, 1, reach, STEPS - 1):
@@ -46,7 +47,7 @@ def test_causal_net_sees_its_receptive_field_and_not_the_present(kernel_size, fr
 @pytest.mark.parametrize("linear_taps", [3, 20])
 def test_linear_prediction_sees_its_taps_and_not_the_present(linear_taps):
     net = causal(2, linear_taps=linear_taps)
-    projected = net.project(inputs()).detach()
+    projected = net.project(Conditioning(inputs())).detach()
     assert net.receptive_field == max(7, linear_taps)
     for step in (0, 1, STEPS - 1):
         reached = range(max(0, step - net.receptive_field), step)
@@ -58,7 +59,9 @@ def test_causal_net_sees_conditioning_up_to_the_present(kernel_size):
     net, x = causal(kernel_size), inputs()
     # It enters after the first convolution, so that one's taps do not count.
     step, reach = STEPS - 2, net.stack.context - (kernel_size - 1) * net.stack.dilations[0]
-    assert_sees_exactly(lambda cond: net(x, net.project(cond)), inputs(), step, range(step - reach, step + 1))
+    assert_sees_exactly(
+        lambda cond: net(x, net.project(Conditioning(cond))), inputs(), step, range(step - reach, step + 1)
+    )
 
 
 @pytest.mark.parametrize("kernel_size", [3, 5])
@@ -74,7 +77,7 @@ def test_conditioner_sees_its_context_on_both_sides(kernel_size):
 def test_a_stack_that_looks_ahead_is_caught():
     net = causal(3)
     net.stack.convolutions[0].offsets = [-1, 0, 1]
-    projected = net.project(inputs()).detach()
+    projected = net.project(Conditioning(inputs())).detach()
     with pytest.raises(AssertionError, match="sees other steps"):
         assert_sees_exactly(lambda x: net(x, projected), inputs(), 20, range(max(0, 20 - net.receptive_field), 20))
 
@@ -83,7 +86,7 @@ def test_a_stack_that_looks_ahead_is_caught():
 @pytest.mark.parametrize("kernel_size", [2, 3])
 def test_step_by_step_is_all_at_once(kernel_size, linear_taps):
     net, x = causal(kernel_size, 2, linear_taps), inputs()
-    projected = net.project(inputs(2))
+    projected = net.project(Conditioning(inputs(2)))
     state, rows = net.init_state(1), []
     previous = torch.zeros(1, 2, dtype=torch.float64)
     for step in range(STEPS):

@@ -13,6 +13,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from audioflow.distributions import Gaussian, GaussianMixture
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.group_head import GroupLaw
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling.cuda import engine, kernel
@@ -59,7 +60,9 @@ def shared_memory(name, precision):
     compiled = Compiled(kernel.sample)
     one = torch.zeros(1, 1, 1)
     with mock.patch.object(kernel, "sample", compiled):
-        engine.sample_cuda(network, law, one, one, torch.zeros(1, law.noise_channels, 1), precision=precision)
+        engine.sample_cuda(
+            network, law, Conditioning(one), one, torch.zeros(1, law.noise_channels, 1), precision=precision
+        )
     return compiled.shared
 
 

@@ -4,7 +4,7 @@ import copy
 
 import torch
 
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.group_head import GroupLaw
 from audioflow.nets.wavenet import CausalWaveNet
 
@@ -16,9 +16,9 @@ def engine_material(vocoder, batch, steps, hop=None):
     """Conditioning at the rate of samples, or of frames of ``hop`` samples; level, noise, voices; float64."""
     normal = generator_of_normals()
     channels = vocoder.config["cond_channels"]
-    cond = normal(batch, channels, steps)
+    cond = Conditioning(normal(batch, channels, steps))
     if hop:
-        cond = FrameFeatures(normal(batch, channels, steps // hop), normal(hop, 3), normal(batch, channels, 1))
+        cond = Conditioning(normal(batch, channels, steps // hop), normal(hop, 3), normal(batch, channels, 1))
     level, noise = normal(batch, 1, steps) - 3, normal(batch, vocoder.noise_channels, steps)
     numbers = torch.tensor([1, 0] * batch)[:batch] if vocoder.config["speakers"] else None
     return {"cond": cond, "level": level, "noise": noise, "speaker": vocoder._voices(numbers, batch)}
@@ -47,9 +47,20 @@ def group_material(law, batch, steps, frames=True):
     """The same for a network of :func:`group_model`."""
     normal = generator_of_normals()
     frame_count = steps // GROUP_HOP
-    cond = FrameFeatures(normal(batch, GROUP_COND, frame_count), normal(GROUP_HOP, 3) / 2, normal(batch, GROUP_COND, 1))
+    cond = Conditioning(normal(batch, GROUP_COND, frame_count), normal(GROUP_HOP, 3) / 2, normal(batch, GROUP_COND, 1))
     level, noise = torch.zeros(batch, 1, steps, dtype=torch.float64), normal(batch, law.noise_channels, steps)
-    return {"cond": cond if frames else cond.samples(), "level": level, "noise": noise, "limit": 64.0}
+    return {"cond": cond if frames else Conditioning(cond.samples()), "level": level, "noise": noise, "limit": 64.0}
+
+
+def utterance(given, row):
+    """The same for one utterance of the batch."""
+
+    def alone(value):
+        if isinstance(value, Conditioning):
+            return value.utterances(slice(row, row + 1))
+        return value[row : row + 1] if isinstance(value, torch.Tensor) else value
+
+    return {name: alone(value) for name, value in given.items()}
 
 
 def generator_of_normals():
@@ -59,8 +70,10 @@ def generator_of_normals():
 
 def there(value, dtype):
     """The same on the device of the tests."""
-    if isinstance(value, FrameFeatures):
-        return FrameFeatures(*(there(part, dtype) for part in (value.frames, value.weight, value.steady)))
+    if isinstance(value, Conditioning):
+        return Conditioning(
+            *(there(part, dtype) for part in (value.features, value.interpolation, value.time_invariant))
+        )
     return value.detach().to(DEVICE, dtype) if isinstance(value, torch.Tensor) else value
 
 

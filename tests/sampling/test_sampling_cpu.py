@@ -7,9 +7,10 @@ import pytest
 import torch
 from laws.models import WAVENETS, make_vocoder
 from numba.core.errors import TypingError
-from sampling_material import engine_material
+from sampling_material import engine_material, utterance
 
 from audioflow.compiled import lanes
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.upsample import TransposedUpsampler
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import ENGINES, sample_cached, sample_naive
@@ -80,7 +81,7 @@ def test_channels_that_fill_no_register(gate_channels, cond_channels):
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     given = material(vocoder, 5)
-    given["cond"] = torch.randn(5, max(cond_channels, 1), STEPS, dtype=torch.float64)
+    given["cond"] = Conditioning(torch.randn(5, max(cond_channels, 1), STEPS, dtype=torch.float64))
     close(sample_cpu(network, vocoder.law, **given), sample_naive(network, vocoder.law, **given))
 
 
@@ -94,7 +95,7 @@ def test_a_batch_is_its_utterances_one_by_one(threads, monkeypatch):
     together = sample_cpu(vocoder.network, vocoder.law, **given, progress=done.append)
     assert sum(done) == STEPS
     for row in range(7):
-        own = {name: value if value is None else value[row : row + 1] for name, value in given.items()}
+        own = utterance(given, row)
         # Sums are taken in the same order whatever the batch, so that not a bit differs.
         assert torch.equal(sample_cpu(vocoder.network, vocoder.law, **own), together[row : row + 1])
 

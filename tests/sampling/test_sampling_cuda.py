@@ -6,9 +6,10 @@ import sys
 import pytest
 import torch
 from laws.models import make_vocoder
-from sampling_material import DEVICE, engine_material, made_by, there
+from sampling_material import DEVICE, engine_material, made_by, there, utterance
 
 from audioflow.distributions import Gaussian
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import CUDA_ENGINES, ENGINES, autoregressive, sample_naive, sampler_of
 from audioflow.sampling.cuda.graph import sample_graph
@@ -104,7 +105,7 @@ def test_channels_that_are_no_powers_of_two(cond_channels):
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     given = material(vocoder, 2)
-    given["cond"] = torch.randn(2, max(cond_channels, 1), STEPS, dtype=torch.float64)
+    given["cond"] = Conditioning(torch.randn(2, max(cond_channels, 1), STEPS, dtype=torch.float64))
     close(made_by(engine.sample_cuda, network, vocoder.law, given), sample_naive(network, vocoder.law, **given), NEAR)
 
 
@@ -114,7 +115,7 @@ def test_rows_of_many_programs_are_their_utterances(monkeypatch):
     given = material(vocoder, 5, steps=4)
     together = made_by(engine.sample_cuda, vocoder.network, vocoder.law, given)
     for row in range(5):
-        own = {name: value if value is None else value[row : row + 1] for name, value in given.items()}
+        own = utterance(given, row)
         alone = made_by(engine.sample_cuda, vocoder.network, vocoder.law, own)
         torch.testing.assert_close(alone, together[row : row + 1], atol=1e-6, rtol=0)
 

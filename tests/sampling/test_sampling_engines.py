@@ -7,7 +7,7 @@ import torch
 from laws.models import WAVENETS, make_vocoder
 
 from audioflow.audio import emphasize
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.sampling import CUDA_ENGINES, ENGINES, sample_cached, sample_naive
 from audioflow.sampling import autoregressive as engines
 
@@ -16,11 +16,11 @@ STEPS = 45
 
 def material(vocoder, batch=3):
     generator = torch.Generator().manual_seed(3)
-    cond = torch.randn(batch, vocoder.config["cond_channels"], STEPS, dtype=torch.float64, generator=generator)
+    features = torch.randn(batch, vocoder.config["cond_channels"], STEPS, dtype=torch.float64, generator=generator)
     level = torch.randn(batch, 1, STEPS, dtype=torch.float64, generator=generator) - 3
     noise = torch.randn(batch, vocoder.noise_channels, STEPS, dtype=torch.float64, generator=generator)
     numbers = torch.tensor([1, 0, 1]) if vocoder.config["speakers"] else None
-    return cond, level, noise, vocoder._voices(numbers, batch)
+    return Conditioning(features), level, noise, vocoder._voices(numbers, batch)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,8 @@ def test_cached_is_naive_sample_for_sample(name, block, rate, monkeypatch):
     vocoder = make_vocoder(name)
     cond, level, noise, speaker = material(vocoder)
     if rate == "frames":
-        cond = FrameFeatures(cond[..., : STEPS // 3], cond[0, :3, :3].clone(), cond[..., :1])
+        features = cond.features
+        cond = Conditioning(features[..., : STEPS // 3], features[0, :3, :3].clone(), features[..., :1])
     naive = sample_naive(vocoder.network, vocoder.law, cond, level, noise, speaker=speaker)
     cached = sample_cached(vocoder.network, vocoder.law, cond, level, noise, speaker=speaker)
     assert naive.unique().numel() > STEPS, "the samples hardly differ: nothing is shown"

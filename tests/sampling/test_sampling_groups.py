@@ -4,7 +4,7 @@ import logging
 
 import pytest
 import torch
-from sampling_material import GROUP_COND, GROUP_HOP, group_material, group_model
+from sampling_material import GROUP_COND, GROUP_HOP, group_material, group_model, utterance
 
 from audioflow.distributions import (
     DiscretizedLogisticMixture,
@@ -13,6 +13,7 @@ from audioflow.distributions import (
     LogisticMixture,
     MuLawCategorical,
 )
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.group_head import GroupLaw
 from audioflow.sampling import ENGINES, sample_cached, sample_naive, sampler_of
 from audioflow.sampling.cpu import int8_works
@@ -81,9 +82,7 @@ def test_a_batch_is_its_utterances_one_by_one(precision):
     given = group_material(law, 7, STEPS, frames=False)
     together = sample_cpu(network, law, **given, precision=precision)
     for row in range(7):
-        own = {
-            name: value[row : row + 1] if isinstance(value, torch.Tensor) else value for name, value in given.items()
-        }
+        own = utterance(given, row)
         assert torch.equal(sample_cpu(network, law, **own, precision=precision), together[row : row + 1])
 
 
@@ -159,7 +158,7 @@ def test_8_bits_stay_near(samples):
     given = group_material(law, 3, STEPS)
     x = sample_cached(network, law, **given)
     with torch.inference_mode():
-        exact = network(x, network.project(given["cond"].samples()))
+        exact = network(x, network.project(Conditioning(given["cond"].samples())))
     single, few = (
         outputs_given(network, law, given["cond"], given["level"], x, precision).double()
         for precision in ("float32", "int8")

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling.cpu.loop import Sizes, project
 from audioflow.sampling.cpu.places import aligned, placed
@@ -19,7 +18,7 @@ STEPS, NUMBERS = 4096, 2**20
 """At most so many steps and numbers in a block: few returns from the compiled loop, and little memory."""
 
 
-class Conditioning(NamedTuple):
+class Projected(NamedTuple):
     """A block; see :class:`audioflow.sampling.cpu.loop.Block`."""
 
     frames: np.ndarray
@@ -31,20 +30,20 @@ class Conditioning(NamedTuple):
 def conditioning(
     network: CausalWaveNet,
     sizes: Sizes,
-    cond: Tensor | FrameFeatures | None,
+    cond: Conditioning | None,
     speaker: Tensor | None,
     batch: int,
     first: int = 0,
-) -> Iterator[Conditioning]:
+) -> Iterator[Projected]:
     """Blocks one after another, the last one longer than what is left where frames run out.
 
     Args:
         network: projects.
         sizes: of its channels.
-        cond: features at the rate of samples or of frames; ``None`` for none, in blocks without end.
+        cond: at the rate of steps or of frames; ``None`` for none, in blocks without end.
         speaker: embeddings ``[B, S]``.
         batch: utterances.
-        first: the frame, or sample, of ``cond`` to begin with.
+        first: the frame of ``cond`` to begin with.
 
     Raises:
         ValueError: the conditioning has other channels than the network's.
@@ -53,11 +52,8 @@ def conditioning(
     if cond is None or network.stack.condition is None:
         nothing = aligned(3 * bias.size)
         while True:
-            yield Conditioning(nothing, np.zeros((STEPS, 3), np.float32), bias, STEPS)
-    features = cond.frames if isinstance(cond, FrameFeatures) else cond
-    # Features at the rate of samples are frames of one sample, with nothing between them.
-    alone = torch.tensor([[0.0, 1.0, 0.0]])
-    weight = (cond.weight if isinstance(cond, FrameFeatures) else alone).detach().float().numpy()
+            yield Projected(nothing, np.zeros((STEPS, 3), np.float32), bias, STEPS)
+    features, weight = cond.features, cond.weights.detach().float().numpy()
     matrix = condition_matrix(network, sizes)
     if features.shape[:2] != (batch, len(matrix) * batch // bias.size):
         # The compiled loop does not look where an array ends.
@@ -69,12 +65,4 @@ def conditioning(
         frames = around[start : start + count + 2].contiguous().numpy()
         projected = aligned(len(frames) * bias.size)
         project(matrix, channels, frames.reshape(-1), len(frames) * batch, projected)
-        yield Conditioning(projected, weight, bias, (len(frames) - 2) * len(weight))
-
-
-def rows_of(cond: Tensor | FrameFeatures | None, rows: slice) -> Tensor | FrameFeatures | None:
-    """Some utterances of a batch's conditioning."""
-    if isinstance(cond, FrameFeatures):
-        steady = None if cond.steady is None else cond.steady[rows]
-        return FrameFeatures(cond.frames[rows], cond.weight, steady)
-    return None if cond is None else cond[rows]
+        yield Projected(projected, weight, bias, (len(frames) - 2) * len(weight))

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from audioflow.distributions import Gaussian, OutputLaw
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling.autoregressive import Precision, Progress, check_groups
 from audioflow.sampling.cpu import int8_works
 from audioflow.sampling.cpu.byte_loop import ByteWeights, run_bytes
 from audioflow.sampling.cpu.byte_weights import byte_state, byte_weights_of
-from audioflow.sampling.cpu.conditioning import Conditioning, conditioning, rows_of
+from audioflow.sampling.cpu.conditioning import Projected, conditioning
 from audioflow.sampling.cpu.group_weights import made_of
 from audioflow.sampling.cpu.groups import Made
 from audioflow.sampling.cpu.loop import Block, Sizes, State, Weights, run
@@ -32,7 +32,7 @@ TILE = 16
 def sample_cpu(
     network: CausalWaveNet,
     law: OutputLaw,
-    cond: Tensor | FrameFeatures,
+    cond: Conditioning,
     level: Tensor,
     noise: Tensor,
     *,
@@ -48,7 +48,7 @@ def sample_cpu(
     Args:
         network: see :class:`audioflow.sampling.Engine`, as all but the last.
         law: Gaussian, a mixture of Gaussians or of logistics, or mu-law; a group of samples of all but those on grids.
-        cond: at the rate of samples, or of frames.
+        cond: conditioning.
         level: log standard deviation.
         noise: standard normal.
         speaker: embeddings.
@@ -83,7 +83,7 @@ def sample_cpu(
             weights=network_as_read,
         )
         start = 0
-        for made in sampler.draw(rows_of(cond, rows), levels[rows], noise[rows]):
+        for made in sampler.draw(cond.utterances(rows), levels[rows], noise[rows]):
             audio[rows, start : start + made.shape[1]] = made.numpy()
             start += made.shape[1]
             done.add(made.shape[1] // samples, rows.stop - rows.start)
@@ -136,9 +136,7 @@ class CpuSampler:
         self._state = _silence(self._sizes, self._weights, self._made, self._numbers.components, batch)
         self._bytes = byte_state(self._sizes, self._state.rings.size, batch)
 
-    def draw(
-        self, cond: Tensor | FrameFeatures | None, level: Tensor, noise: Tensor, first: int = 0
-    ) -> Iterator[Tensor]:
+    def draw(self, cond: Conditioning | None, level: Tensor, noise: Tensor, first: int = 0) -> Iterator[Tensor]:
         """See :meth:`audioflow.sampling.Sampler.draw`.
 
         Raises:
@@ -171,7 +169,7 @@ class CpuSampler:
         outputs: np.ndarray = self._state.params.reshape(self._batch, -1)[:, : self._law.parameter_channels]
         return outputs.copy()
 
-    def _run(self, told: Conditioning, level: np.ndarray, noises: list[np.ndarray]) -> Tensor:
+    def _run(self, told: Projected, level: np.ndarray, noises: list[np.ndarray]) -> Tensor:
         sizes, state, (batch, steps) = self._sizes, self._state, level.shape
         kept, made = sizes.longest * sizes.samples, steps * sizes.samples
         inputs = aligned(batch * (kept + made)).reshape(batch, -1)
@@ -227,7 +225,7 @@ def compile_once(precision: Precision = "float32") -> None:
     """
     network = CausalWaveNet(1, 2, 1, 1, 1, 1, 1)
     one = torch.zeros(1, 1, 1)
-    for _ in CpuSampler(network, Gaussian(), 1, precision=precision).draw(one, one, one):
+    for _ in CpuSampler(network, Gaussian(), 1, precision=precision).draw(Conditioning(one), one, one):
         pass
 
 

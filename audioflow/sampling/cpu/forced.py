@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from audioflow.distributions import OutputLaw
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.group_head import GroupLaw
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling.autoregressive import Precision
@@ -18,7 +18,7 @@ from audioflow.sampling.cpu.group_weights import columns_of_triangle
 def outputs_given(
     network: CausalWaveNet,
     law: OutputLaw,
-    cond: Tensor | FrameFeatures,
+    cond: Conditioning,
     level: Tensor,
     x: Tensor,
     precision: Precision,
@@ -45,13 +45,13 @@ def outputs_given(
     batch, samples, steps = x.shape
     if (isinstance(law, GroupLaw) and law.made is not None) or law.input_channels > samples:
         raise ValueError("of this law the loop has no outputs like the network's")
-    features = cond.samples() if isinstance(cond, FrameFeatures) else cond
+    features = cond.samples()
     seen = law.network_input(x, level.expand(batch, -1, steps)).float().numpy()
     sampler = CpuSampler(network, law, batch, precision=precision, **options)
     silence = torch.zeros(batch, law.noise_channels, 1)
     made = torch.empty(batch, law.parameter_channels, steps)
     for t in range(steps):
-        here = features[..., t : t + 1]
+        here = Conditioning(features[..., t : t + 1])
         for _ in sampler.draw(here, level[..., t : t + 1].expand(batch, -1, 1), silence):
             # What it drew is replaced by what was there.
             made[..., t] = torch.from_numpy(sampler.outputs(seen[..., t]))

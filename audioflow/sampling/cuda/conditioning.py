@@ -6,7 +6,7 @@ import triton
 from torch import Tensor
 from torch.nn import functional
 
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.masks import full_precision
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling import autoregressive
@@ -21,7 +21,7 @@ COLUMNS = 512
 def shares(
     network: CausalWaveNet,
     sizes: Sizes,
-    cond: Tensor | FrameFeatures | None,
+    cond: Conditioning | None,
     speaker: Tensor | None,
     batch: int,
     steps: int,
@@ -32,21 +32,21 @@ def shares(
     Args:
         network: projects.
         sizes: of its channels.
-        cond: features at the rate of samples or of frames.
+        cond: at the rate of steps or of frames.
         speaker: embeddings ``[B, S]``.
         batch: utterances ``B``.
         steps: in all.
-        first: the frame, or sample, of ``cond`` that the first step is in.
+        first: the frame of ``cond`` that the first step is in.
 
     Raises:
         ValueError: the conditioning has other channels than the network's, or other utterances.
     """
     bias = in_turns(steady_sums(network, cond, speaker, batch), sizes)
-    hop = cond.weight.shape[0] if isinstance(cond, FrameFeatures) else 1
+    hop = 1 if cond is None else cond.hop
     # Long enough to be worth a start, and no longer than memory is dear.
     count = max(1, autoregressive.BLOCK // hop)
     matrix = None if cond is None else condition_matrix(network, sizes)
-    features = cond.frames if isinstance(cond, FrameFeatures) else cond
+    features = None if cond is None else cond.features
     if matrix is not None and features is not None and features.shape[:2] != (batch, len(matrix)):
         # The kernel does not look where an array ends.
         raise ValueError(f"conditioning {list(features.shape)} is not that of {batch} utterances for this network")
@@ -55,22 +55,22 @@ def shares(
         here = first + start // hop
         if cond is None or matrix is None:
             yield start, stop, bias[None]
-        elif isinstance(cond, FrameFeatures):
-            yield start, stop, _between(cond, here, here + count, matrix, bias)
-        else:
-            own = cond[..., here : here + stop - start].detach().float()
+        elif cond.interpolation is None:
+            own = cond.features[..., here : here + stop - start].detach().float()
             yield start, stop, _product(own, matrix) + bias
+        else:
+            yield start, stop, _between(cond, here, here + count, matrix, bias)
 
 
-def _between(cond: FrameFeatures, start: int, stop: int, matrix: Tensor, bias: Tensor) -> Tensor:
+def _between(cond: Conditioning, start: int, stop: int, matrix: Tensor, bias: Tensor) -> Tensor:
     """All samples of some frames: projected at the rate of frames, interpolated by a kernel that writes each once."""
     # The zeros before the first frame and after the last are zero when projected, for the bias comes later.
-    around = functional.pad(cond.frames.detach().float(), (1, 1))[..., start : stop + 2]
+    around = functional.pad(cond.features.detach().float(), (1, 1))[..., start : stop + 2]
     frames = _product(around, matrix).contiguous()
-    count, (hop, _), (batch, width) = len(frames) - 2, cond.weight.shape, bias.shape
+    count, (hop, _), (batch, width) = len(frames) - 2, cond.weights.shape, bias.shape
     made = bias.new_empty(count * hop, batch, width)
     grid = (count, batch, triton.cdiv(width, COLUMNS))
-    weight = cond.weight.detach().float().contiguous()
+    weight = cond.weights.detach().float().contiguous()
     interpolate[grid](frames, weight, bias.contiguous(), made, hop, batch, width, COLUMNS=COLUMNS, num_warps=4)
     return made
 

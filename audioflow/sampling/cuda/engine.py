@@ -8,7 +8,7 @@ import triton
 from torch import Tensor
 
 from audioflow.distributions import OutputLaw
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.wavenet import CausalWaveNet
 from audioflow.sampling.autoregressive import Progress, check_groups
 from audioflow.sampling.cuda import kernel
@@ -28,7 +28,7 @@ WARPS = 8
 def sample_cuda(
     network: CausalWaveNet,
     law: OutputLaw,
-    cond: Tensor | FrameFeatures,
+    cond: Conditioning,
     level: Tensor,
     noise: Tensor,
     *,
@@ -44,7 +44,7 @@ def sample_cuda(
     Args:
         network: see :class:`audioflow.sampling.Engine`, as all but the last.
         law: Gaussian, a mixture of Gaussians or of logistics, or mu-law; a group of samples of all but those on grids.
-        cond: at the rate of samples, or of frames.
+        cond: conditioning.
         level: log standard deviation.
         noise: standard normal.
         speaker: embeddings.
@@ -117,9 +117,7 @@ class CudaSampler:
         self._rings = like.new_zeros(sizes.slots, batch, sizes.parts, sizes.channels, dtype=torch.float16)
         self._step = 0
 
-    def draw(
-        self, cond: Tensor | FrameFeatures | None, level: Tensor, noise: Tensor, first: int = 0
-    ) -> Iterator[Tensor]:
+    def draw(self, cond: Conditioning | None, level: Tensor, noise: Tensor, first: int = 0) -> Iterator[Tensor]:
         """See :meth:`audioflow.sampling.Sampler.draw`.
 
         Raises:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from audioflow.distributions import OutputLaw
-from audioflow.nets.frame_features import FrameFeatures
+from audioflow.nets.conditioning import Conditioning
 from audioflow.nets.wavenet import CausalWaveNet, StepState
 from audioflow.sampling.autoregressive import BLOCK, Progress, check_groups, projected_blocks, sample_and_audio
 
@@ -19,7 +19,7 @@ from audioflow.sampling.autoregressive import BLOCK, Progress, check_groups, pro
 def sample_graph(
     network: CausalWaveNet,
     law: OutputLaw,
-    cond: Tensor | FrameFeatures,
+    cond: Conditioning,
     level: Tensor,
     noise: Tensor,
     *,
