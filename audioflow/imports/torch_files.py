@@ -169,7 +169,8 @@ class LegacyTorchFile(TorchFile):
         size = self.path.stat().st_size
         places = {}
         for key in keys:
-            (count,) = struct.unpack("<q", file.read(8))
+            head = file.read(8)
+            count = struct.unpack("<q", head)[0] if len(head) == 8 else size
             places[key] = (file.tell(), count)
             end = file.tell() + count * self._dtypes[key].itemsize
             if count < 0 or end > size:

@@ -115,6 +115,17 @@ def cut(path, how):
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def test_a_file_of_old_torch_is_refused_wherever_it_is_cut(tmp_path):
+    whole = save(Net(), tmp_path / "whole.pt", "legacy").read_bytes()
+    path = tmp_path / "cut.pt"
+    storages = 8 * 8 + sum(tensor.numel() * tensor.element_size() for tensor in Net().state_dict().values())
+    for size in range(len(whole) - storages, len(whole)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(CheckpointError) as caught:
+            read_checkpoint(path)
+        assert "reaches beyond the end of the file" in str(caught.value), size
+
+
 def compressed(path):
     save(Net(), path)
     inside = {name: zipfile.ZipFile(path).read(name) for name in zipfile.ZipFile(path).namelist()}
