@@ -1,6 +1,5 @@
 """The mel contract: every number that decides what a mel spectrogram means, and the well-known sets of them."""
 
-import difflib
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -9,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from typing_extensions import Self
 
 from audioflow.errors import MelError
+from audioflow.names import did_you_mean, nearest
 
 
 class MelContract(BaseModel):
@@ -190,9 +190,7 @@ def get_contract(name_or_fields: str | Mapping[str, Any] | MelContract) -> MelCo
 def _preset(name: str) -> MelContract:
     if name in PRESETS:
         return PRESETS[name]
-    nearest = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.4)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(PRESETS)}."
-    raise MelError(f"There is no mel preset {name!r}; {hint}")
+    raise MelError(f"There is no mel preset {name!r}{did_you_mean(name, PRESETS)}")
 
 
 def _sentence(error: ValidationError) -> str:
@@ -202,8 +200,8 @@ def _sentence(error: ValidationError) -> str:
 def _problem(problem: Any) -> str:
     field = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(field, MelContract.model_fields, n=1)
-        return f"unknown field {field!r}" + (f", did you mean {nearest[0]!r}?" if nearest else "")
+        near = nearest(field, MelContract.model_fields)
+        return f"unknown field {field!r}" + (f", did you mean {near!r}?" if near else "")
     text = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":
         return f"field {field!r} is missing"

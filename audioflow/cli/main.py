@@ -1,6 +1,5 @@
 """The command ``audioflow``: its verbs, and how errors look."""
 
-import difflib
 import errno
 import importlib
 import keyword
@@ -11,6 +10,7 @@ from typing_extensions import override
 
 from audioflow import __version__
 from audioflow.errors import AudioflowError
+from audioflow.names import did_you_mean
 
 COMMANDS = {
     "prepare": "Check and resample recordings and compute their mels.",
@@ -52,9 +52,7 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the commands are {', '.join(COMMANDS)}."
-            raise UserError(f"There is no command {args[0]!r}; {hint}")
+            raise UserError(f"There is no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
     @override

@@ -1,6 +1,5 @@
 """``audioflow prepare``: recordings in, checked wavs and mels out."""
 
-import difflib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import click
 from tqdm import tqdm
 
 from audioflow.cli.options import json_option, verbose_option
+from audioflow.names import nearest
 
 if TYPE_CHECKING:
     from audioflow.corpora import Corpus, PrepareReport
@@ -79,7 +79,7 @@ def _source(name: str, root: Path | None) -> "Corpus":
 
     if name not in CORPORA and (Path(name).exists() or "/" in name):
         return get_corpus("folder", root=name)
-    if name not in CORPORA and not difflib.get_close_matches(name, CORPORA):
+    if name not in CORPORA and nearest(name, CORPORA) is None:
         raise CorpusError(f"{name} is neither a directory that exists nor one of the corpora {', '.join(CORPORA)}.")
     if name == "ljspeech":
         return get_corpus(name, root=root, progress=_download_bar())

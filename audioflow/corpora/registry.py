@@ -1,6 +1,5 @@
 """The corpora by name."""
 
-import difflib
 import inspect
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from audioflow.corpora.folder import Folder
 from audioflow.corpora.ljspeech import LJSpeech
 from audioflow.corpora.sample import Sample
 from audioflow.errors import CorpusError
+from audioflow.names import did_you_mean
 
 CORPORA: Final[dict[str, type[Corpus]]] = {kind.name: kind for kind in (Sample, Folder, FestvoxRu, LJSpeech)}
 
@@ -29,9 +29,7 @@ def get_corpus(name: str, **options: Any) -> Corpus:
         ['ru_0003', 'ru_0012']
     """
     if name not in CORPORA:
-        near = difflib.get_close_matches(name, CORPORA, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise CorpusError(f"There is no corpus called {name!r}: {hint}The corpora are {', '.join(CORPORA)}.")
+        raise CorpusError(f"There is no corpus called {name!r}{did_you_mean(name, CORPORA)}")
     given = {key: value for key, value in options.items() if value is not None}
     known = inspect.signature(CORPORA[name]).parameters
     for key in given:

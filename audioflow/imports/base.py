@@ -1,6 +1,5 @@
 """What every importer gives back, and how its settings are read."""
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -8,6 +7,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audioflow.errors import OptionError
+from audioflow.names import did_you_mean
 from audioflow.vocoders import Vocoder
 
 
@@ -58,9 +58,7 @@ def read_settings(schema: type[Settings], given: Iterable[str], name: str) -> Se
         if not field or not equals:
             raise OptionError(f"{word!r} should read field=value, as in mel=nvidia-22k.")
         if field not in schema.model_fields:
-            near = difflib.get_close_matches(field, schema.model_fields, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(schema.model_fields)}."
-            raise OptionError(f"{name} has no setting {field!r}; {hint}")
+            raise OptionError(f"{name} has no setting {field!r}{did_you_mean(field, schema.model_fields)}")
         fields[field] = value
     try:
         return schema.model_validate(fields)

@@ -1,6 +1,5 @@
 """The formats by name."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ from audioflow.errors import OptionError
 from audioflow.imports import ksw0306_clarinet, l0sg_waveflow, nvidia_waveglow, r9y9_wavenet
 from audioflow.imports.base import Converted, ImportSettings
 from audioflow.imports.unpickle import Checkpoint
+from audioflow.names import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,4 @@ def get_format(name: str) -> Format:
     """
     if name in FORMATS:
         return FORMATS[name]
-    near = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(FORMATS)}."
-    raise OptionError(f"There is no format {name!r}; {hint}")
+    raise OptionError(f"There is no format {name!r}{did_you_mean(name, FORMATS)}")

@@ -1,6 +1,5 @@
 """What is this? Facts about a checkpoint, a run, a prepared corpus, a recording, a mel file, a recipe or a preset."""
 
-import difflib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from audioflow.audio import PRESETS, MelContract, check_audio, load_bare_mel, load_mel, probe, read_audio
 from audioflow.corpora import CORPORA, PreparedCorpus, get_corpus
 from audioflow.errors import AudioflowError, CorpusError, OptionError
+from audioflow.names import did_you_mean
 from audioflow.training import load_recipe
 from audioflow.vocoders import VOCODERS, locate, read_header, vocoder_class
 
@@ -43,9 +43,8 @@ def describe(thing: str) -> Facts:
         return {"kind": "vocoder", "name": thing, "summary": summary, "engines": list(VOCODERS[thing].engines)}
     if thing in CORPORA:
         return _corpus(thing)
-    near = difflib.get_close_matches(thing, [*PRESETS, *CORPORA, *VOCODERS], n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the names are {', '.join([*PRESETS, *CORPORA, *VOCODERS])}."
-    raise OptionError(f"{thing} does not exist, and is no name of a mel preset, a corpus or a vocoder; {hint}")
+    hint = did_you_mean(thing, [*PRESETS, *CORPORA, *VOCODERS])
+    raise OptionError(f"{thing} does not exist, and is no name of a mel preset, a corpus or a vocoder{hint}")
 
 
 def preset_name(contract: MelContract) -> str:

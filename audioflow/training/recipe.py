@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from audioflow.audio import PRESETS, MelContract
-from audioflow.training.near import nearest
+from audioflow.names import did_you_mean
 from audioflow.training.schedule import Budget, Cadence, LearningRate, Schedule
 
 
@@ -23,7 +23,7 @@ def _contract_of(value: Any) -> Any:
     if not isinstance(preset, str):
         return value
     if preset not in PRESETS:
-        raise ValueError(f"should be one of the presets or a mapping of fields{nearest(preset, PRESETS)}")
+        raise ValueError(f"should be one of the presets or a mapping of fields{did_you_mean(preset, PRESETS)}")
     fields = {key: field for key, field in value.items() if key != "preset"} if isinstance(value, dict) else {}
     return {**PRESETS[preset].model_dump(), **fields}
 

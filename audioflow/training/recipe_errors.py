@@ -6,7 +6,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from audioflow.errors import RecipeError
-from audioflow.training.near import nearest
+from audioflow.names import did_you_mean
 
 
 def as_sentence(
@@ -25,12 +25,13 @@ def as_sentence(
     details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")[0]
     location = tuple(part for part in details["loc"] if isinstance(part, str) and part not in ("function-before",))
     field = ".".join((*prefix, *location)) or "the recipe"
-    return RecipeError(f"{source}: {_finding(field, location, details, schema)}.")
+    finding = _finding(field, location, details, schema)
+    return RecipeError(f"{source}: {finding}" + ("" if finding.endswith(("?", ".")) else "."))
 
 
 def _finding(field: str, location: tuple[str, ...], details: ErrorDetails, schema: type[BaseModel]) -> str:
     if details["type"] == "extra_forbidden":
-        return f"{field} is not a field of a recipe{nearest(location[-1], _names(schema, location[:-1]))}"
+        return f"{field} is not a field of a recipe{did_you_mean(location[-1], _names(schema, location[:-1]))}"
     if details["type"] == "missing":
         return f"{field} is missing; add it"
     expected = details["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("Input ", "")

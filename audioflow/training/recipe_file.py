@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from audioflow.errors import RecipeError
-from audioflow.training.near import nearest
+from audioflow.names import did_you_mean
 from audioflow.training.recipe import Recipe
 from audioflow.training.recipe_errors import as_sentence
 from audioflow.vocoders import VOCODERS, config_schema
@@ -72,7 +72,9 @@ def parse_recipe(data: Mapping[str, Any], source: str = "recipe") -> Recipe:
         raise as_sentence(source, error, Recipe) from None
     name = recipe.model.name
     if name not in VOCODERS:
-        raise RecipeError(f"{source}: model.name is {name!r}, but no vocoder has that name{nearest(name, VOCODERS)}.")
+        raise RecipeError(
+            f"{source}: model.name is {name!r}, but no vocoder has that name{did_you_mean(name, VOCODERS)}"
+        )
     schema = config_schema(name)
     try:
         fields = schema.model_validate(recipe.model.fields)
@@ -103,7 +105,7 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     except OSError as error:
         found = "is a directory" if path.is_dir() else "cannot be read" if path.exists() else "does not exist"
         siblings = [file.name for file in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        raise RecipeError(f"{path} {found}, but a recipe file is needed{nearest(path.name, siblings)}.") from error
+        raise RecipeError(f"{path} {found}, but a recipe file is needed{did_you_mean(path.name, siblings)}") from error
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not UTF-8 text, but a recipe is a YAML file.") from error
     try:

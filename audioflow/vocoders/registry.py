@@ -1,6 +1,5 @@
 """Vocoders by name, and the schema of their settings."""
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any, get_type_hints
@@ -9,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from audioflow.audio import MelContract
 from audioflow.errors import RecipeError
+from audioflow.names import did_you_mean
 from audioflow.vocoders.base import Vocoder
 from audioflow.vocoders.flowavenet import FloWaveNet
 from audioflow.vocoders.glow import Glow
@@ -41,9 +41,7 @@ def vocoder_class(name: str) -> type[Vocoder]:
     """
     if name in VOCODERS:
         return VOCODERS[name]
-    nearest = difflib.get_close_matches(str(name), VOCODERS, n=1, cutoff=0.4)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    raise RecipeError(f"There is no vocoder {name!r}, but {', '.join(sorted(VOCODERS))}{hint}")
+    raise RecipeError(f"There is no vocoder {name!r}{did_you_mean(str(name), sorted(VOCODERS))}")
 
 
 def config_schema(name: str) -> type[BaseModel]:

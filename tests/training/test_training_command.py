@@ -37,7 +37,7 @@ def test_train_prints_its_figures_and_goes_on(audioflow, tmp_path):
 
 @pytest.mark.parametrize(("arguments", "part"), [
     (["train.minutes=-1"], "train.minutes is -1"),
-    (["model.residual_chanels=32"], "nearest valid name is residual_channels"),
+    (["model.residual_chanels=32"], "did you mean 'residual_channels'"),
     (["train.steps"], "should read field=value"),
     (["data.prepared=/proc/prepared"], "/proc/prepared"),
     (["data.corpus=smaple", "data.prepared=elsewhere"], "sample"),
