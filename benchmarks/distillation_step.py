@@ -1,6 +1,6 @@
 """What a step of distillation takes, beside a step of the teacher's own training on as much speech.
 
-    python -m benchmarks.distillation_step recipes/festvox-ru/wavenet.yaml recipes/festvox-ru/student.yaml
+    python -m benchmarks.distillation_step recipes/festvox-ru/wavenet-by-sample.yaml recipes/festvox-ru/student.yaml
 
 Prints time and memory of forward and backward pass: the divergence alone, with the spectral loss, with everything.
 Weights and speech are random; both are in float32. Memory is what the forward pass keeps for the backward pass, each
